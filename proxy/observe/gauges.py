@@ -1,0 +1,100 @@
+"""What a scrape asks the rest of the process: counts of things that are there now.
+
+The owners (pools, listener, registry, configuration) answer through `GaugeSource` with frozen snapshots; each call is made on the event
+loop and must be cheap. Nothing here knows Prometheus, so the data path may import it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from proxy.observe.counters import TrafficStats
+
+ClientState = Literal["active", "waiting", "idle", "login"]
+CLIENT_STATES: tuple[ClientState, ...] = ("active", "waiting", "idle", "login")
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCount:
+    """How many clients of a tenant are in a state; `tenant` is empty while it is not known (`login`)."""
+
+    tenant: str
+    state: ClientState
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    """One pool: PgBouncer's `SHOW POOLS` columns where they mean the same, and its counters since start.
+
+    Clients: `cl_active` hold a server, `cl_waiting` wait for one. Servers: `sv_active` are lent, `sv_idle` can be lent, `sv_used` need or run a
+    reset, `sv_login` are logging in, `sv_recovering` end the transaction of a client that left, `sv_pinned` (also counted in `sv_active`)
+    are tied to one client. `closed` counts closed servers by reason; `traffic` is what went through the pool, if counted.
+    """
+
+    cluster: str
+    database: str
+    user: str
+    cl_active: int = 0
+    cl_waiting: int = 0
+    sv_active: int = 0
+    sv_idle: int = 0
+    sv_used: int = 0
+    sv_login: int = 0
+    sv_recovering: int = 0
+    sv_pinned: int = 0
+    max_size: int = 0
+    maxwait_seconds: float = 0.0
+    waits_total: int = 0
+    wait_timeouts_total: int = 0
+    refused_total: int = 0
+    opened_total: int = 0
+    closed: Mapping[str, int] = field(default_factory=dict)
+    resets_total: int = 0
+    reset_failures_total: int = 0
+    connect_errors_total: int = 0
+    traffic: TrafficStats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrySnapshot:
+    """The tenant registry's cache: how lookups ended, and how many tenants it holds."""
+
+    hits: int = 0
+    misses: int = 0
+    negative_hits: int = 0
+    stale_served: int = 0
+    errors: int = 0
+    tenants: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSnapshot:
+    """The configuration in force: `loaded_at` in Unix seconds, and how reloads ended."""
+
+    loaded_at: float
+    last_reload_ok: bool = True
+    reloads_ok: int = 0
+    reloads_failed: int = 0
+
+
+class GaugeSource(Protocol):
+    """Where a scrape learns what is there now; called on the event loop."""
+
+    def clients(self) -> Iterable[ClientCount]:
+        """Clients by tenant and state."""
+        ...
+
+    def pools(self) -> Iterable[PoolSnapshot]:
+        """Every pool."""
+        ...
+
+    def registry(self) -> RegistrySnapshot:
+        """The tenant registry's cache."""
+        ...
+
+    def config(self) -> ConfigSnapshot:
+        """The configuration in force."""
+        ...

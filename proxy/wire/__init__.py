@@ -1,0 +1,1 @@
+"""The PostgreSQL frontend/backend protocol, version 3 (manual, chapter 54): bytes in, values out, no sockets."""
