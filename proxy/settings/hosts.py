@@ -1,0 +1,48 @@
+"""Where a server listens: `host:port`, `[address]:port` for IPv6, or `/directory:port` for a Unix socket."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.settings.names import Invalid
+
+DEFAULT_PORT: Final = 5432
+_HOST_PORT: Final = re.compile(
+    r"(?:\[(?P<bracketed>[0-9A-Fa-f:.%\w]+)\]|(?P<path>/[^\s:]*)|(?P<name>[^\s:/\[\]]+))(?::(?P<port>[0-9]{1,5}))?"
+)
+_HINT: Final = "Write host:port, [::1]:port for an IPv6 address, or /directory:port for a Unix socket."
+
+
+@dataclass(frozen=True, slots=True)
+class HostPort:
+    """One address of a PostgreSQL server. `host` is a name, an IP address without brackets, or a socket directory."""
+
+    host: str
+    port: int = DEFAULT_PORT
+
+    @property
+    def is_unix(self) -> bool:
+        """Is it a Unix socket?"""
+        return self.host.startswith("/")
+
+    @property
+    def socket_path(self) -> str:
+        """The path of the socket file, as PostgreSQL names it; only for Unix sockets."""
+        return f"{self.host.rstrip('/')}/.s.PGSQL.{self.port}"
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_host_port(text: str) -> HostPort:
+    """Read one address; the port is 5432 where none is given. Raises Invalid."""
+    match = _HOST_PORT.fullmatch(text)
+    if match is None:
+        hint = "Put an IPv6 address in brackets: [::1]:5432." if text.count(":") > 1 else _HINT
+        raise Invalid(f'"{text[:80]}" is not the address of a server', hint)
+    port = int(match["port"] or DEFAULT_PORT)
+    if not 1 <= port <= 65535:
+        raise Invalid(f"the port {port} is not between 1 and 65535", _HINT)
+    return HostPort(match["bracketed"] or match["path"] or match["name"], port)

@@ -1,0 +1,56 @@
+"""Where a configuration file may hold a secret that should not be there, so that no message shows it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import yaml
+
+from proxy.settings.names import is_environment_name
+from proxy.settings.problems import Span
+
+_KEYS: Final = ("password", "secret", "scram", "token")
+_SOURCES: Final = frozenset({"file", "vault"})
+
+
+def secret_spans(root: yaml.Node) -> Iterator[Span]:
+    """Where secrets may be: all there is below a key that reads like one, but for names of sources."""
+    seen: set[tuple[int, bool]] = set()
+    todo: list[tuple[yaml.Node, bool]] = [(root, False)]
+    while todo:
+        node, is_secret = todo.pop()
+        if isinstance(node, yaml.ScalarNode):
+            if is_secret:
+                yield Span(node.start_mark.line, node.start_mark.column, node.end_mark.line, node.end_mark.column)
+        elif (id(node), is_secret) not in seen:
+            seen.add((id(node), is_secret))
+            todo.extend(_below(node, is_secret))
+
+
+def _below(node: yaml.Node, is_secret: bool) -> Sequence[tuple[yaml.Node, bool]]:
+    if isinstance(node, yaml.SequenceNode):
+        return [(item, is_secret) for item in node.value]
+    below: list[tuple[yaml.Node, bool]] = []
+    for key, value in node.value:
+        name = key.value if isinstance(key, yaml.ScalarNode) else ""
+        if is_secret and is_source(name, value.value):
+            continue
+        below.append((value, is_secret or reads_like_secret(name)))
+        if is_secret and name not in _KEYS:
+            below.append((key, True))
+    return below
+
+
+def is_source(key: str, value: object) -> bool:
+    """Does this entry of a secret say where it is kept, without being one?"""
+    return isinstance(value, str) and (key in _SOURCES or (key == "env" and is_environment_name(value)))
+
+
+def reads_like_secret(key: str) -> bool:
+    """Could this key, possibly mistyped, hold a secret?"""
+    word = key.lower()
+    if any(part in word for part in ("pass", "pwd", "secret", "scram", "token", "verifier")):
+        return True
+    return bool(difflib.get_close_matches(word, _KEYS, n=1, cutoff=0.7))

@@ -1,0 +1,262 @@
+"""Everything that can be configured, with its default, its unit and the reason for it.
+
+Frozen data. An attribute that has a unit says so at the end of its name (`wait_timeout_s`, `max_query_bytes`); the
+YAML key is the name without it (`wait_timeout: 15s`, `max_query_size: 64MB`). What concerns several keys at once is
+checked by `proxy.settings.checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from proxy.settings.hosts import HostPort
+from proxy.settings.names import Invalid
+from proxy.settings.paths import ConfigPath
+from proxy.settings.places import (
+    Cluster,
+    Keepalive,
+    PlacementEntry,
+    ServerTls,
+    TenantEntry,
+    Tier,
+    User,
+)
+from proxy.settings.secret import Secret
+from proxy.settings.types import (
+    Count,
+    CustomSettings,
+    Duration,
+    FileMode,
+    Flag,
+    Identifier,
+    Label,
+    Limit,
+    Login,
+    Port,
+    Section,
+    Size,
+    TenantId,
+    Timeout,
+    available,
+)
+
+__all__ = [
+    "ClientTls",
+    "Cluster",
+    "ContextSettings",
+    "HostPort",
+    "Http",
+    "Keepalive",
+    "Limits",
+    "Listen",
+    "Log",
+    "PlacementEntry",
+    "PoolSettings",
+    "RegistrySettings",
+    "Secret",
+    "ServerTls",
+    "Settings",
+    "TenantEntry",
+    "Tier",
+    "Timeouts",
+    "User",
+]
+
+
+class Listen(Section):
+    """Where clients connect."""
+
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="address or name; 0.0.0.0 is all of IPv4, :: all there is"
+    )
+    port: Port = Field(default=6432, description="TCP port, and the number in the name of the Unix socket")
+    unix_socket_dir: str | None = Field(
+        default=None, description="directory of the Unix socket .s.PGSQL.<port>; none for no Unix socket"
+    )
+    unix_socket_mode: FileMode = Field(
+        default="0777",
+        description="permissions of the Unix socket, octal; open to all as PostgreSQL's own, for a login follows",
+    )
+    backlog: Limit = Field(default=1024, description="connections the kernel queues while the proxy is busy accepting")
+
+
+class Http(Section):
+    """/metrics, /healthz, /readyz and the status page."""
+
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="address or name; has no login, so keep it private"
+    )
+    port: Port = Field(default=9632, description="TCP port")
+
+
+class ClientTls(Section):
+    """TLS towards clients."""
+
+    mode: Literal["disable", "prefer", "require"] = Field(
+        default="disable", description="prefer offers TLS to clients that ask, require refuses the others"
+    )
+    cert_file: ConfigPath | None = Field(default=None, description="PEM file of the certificate and its chain")
+    key_file: ConfigPath | None = Field(default=None, description="PEM file of its private key")
+    ca_file: ConfigPath | None = Field(default=None, description="PEM file of authorities for clients' certificates")
+    min_version: Literal["TLSv1.2", "TLSv1.3"] = Field(default="TLSv1.2", description="oldest version of TLS accepted")
+
+
+class PoolSettings(Section):
+    """How server connections are kept. A pool is one login in one database of one cluster."""
+
+    mode: Annotated[Literal["transaction"], available("transaction", planned=("session", "statement"))] = Field(
+        default="transaction", description="a server is lent for one transaction at a time"
+    )
+    size: Limit = Field(default=20, description="server connections of one pool; about twice the cores of its server")
+    min_size: Count = Field(
+        default=0, description="connections kept open when idle, so that the first client need not wait"
+    )
+    wait_timeout_s: Timeout = Field(
+        default=15.0, description="a client's wait for a server; then 53300; off is no limit"
+    )
+    max_waiting: Count = Field(
+        default=10_000, description="clients that may wait in one pool; the next gets 53300 at once"
+    )
+    idle_timeout_s: Timeout = Field(default=30.0, description="an unused connection is closed after this; off is never")
+    lifetime_s: Timeout = Field(
+        default=3600.0, description="a connection is closed after this and frees its caches; off is never"
+    )
+    lifetime_jitter: float = Field(
+        default=0.1, ge=0, lt=1, description="fraction by which a lifetime is shortened at random, lest all end at once"
+    )
+    query_wait_notify_s: Timeout = Field(
+        default=5.0, description="a client that waited this long gets a NOTICE about it; off is never"
+    )
+    trusted: Flag = Field(
+        default=False,
+        description="true skips the reset when a connection moves to another tenant; only for a single owner",
+    )
+    reset_timeout_s: Duration = Field(
+        default=5.0, description="for the reset of a connection, which is closed after that"
+    )
+    max_prepared_statements: Count = Field(
+        default=200, description="prepared statements held on one server connection; the least recently used is closed"
+    )
+
+
+class ContextSettings(Section):
+    """What makes a transaction a tenant's."""
+
+    tenant_settings: CustomSettings = Field(
+        default=("app.tenant_id",),
+        validation_alias="tenant_setting",
+        serialization_alias="tenant_setting",
+        description="name of the custom setting that holds the tenant's id and that policies read; several as a list",
+    )
+    shared_schemas: tuple[Identifier, ...] = Field(
+        default=("public",), description="schemas that a tenant with a schema of its own sees after it"
+    )
+
+
+class Limits(Section):
+    """What one client, or all, may take."""
+
+    max_clients: Limit = Field(default=10_000, description="client connections in all; needs as many file descriptors")
+    max_clients_per_user: Count = Field(default=0, description="client connections of one user; 0 is no limit")
+    max_clients_per_tenant: Count = Field(default=0, description="client connections of one tenant; 0 is no limit")
+    max_message_bytes: Size = Field(
+        default=1_073_741_823,
+        ge=1024,
+        le=1_073_741_823,
+        description="longest message; the default is PostgreSQL's own limit",
+    )
+    max_query_bytes: Size = Field(
+        default=64 << 20, ge=1024, le=1_073_741_823, description="longest Query or Parse; these are held whole"
+    )
+    client_buffer_bytes: Size = Field(
+        default=256 << 10, ge=4096, description="bytes buffered per direction before the sender is paused"
+    )
+    max_prepared_statements_per_client: Limit = Field(
+        default=1000, description="prepared statements one client may have"
+    )
+
+
+class Timeouts(Section):
+    """How long things may take. Waiting for a server is pool.wait_timeout; statements are bounded by the tier."""
+
+    client_login_timeout_s: Duration = Field(default=60.0, description="from connecting to being logged in")
+    client_idle_timeout_s: Timeout = Field(
+        default=0.0, description="a client idle outside a transaction is sent away; off is never"
+    )
+    shutdown_timeout_s: Timeout = Field(
+        default=30.0, description="what running transactions get after SIGTERM; off waits for them without limit"
+    )
+    server_recovery_timeout_s: Duration = Field(
+        default=5.0, description="for a rollback after its client left in mid-transaction; then the server is closed"
+    )
+    cancel_timeout_s: Duration = Field(default=10.0, description="for delivering a cancel request to a server")
+
+
+class RegistrySettings(Section):
+    """How long answers about tenants are kept."""
+
+    ttl_s: Duration = Field(default=60.0, description="an answer is used without asking again")
+    negative_ttl_s: Duration = Field(default=5.0, description="as ttl, for tenants that do not exist")
+    stale_s: Timeout = Field(
+        default=600.0, description="how much longer an answer is used when the source fails; off is not"
+    )
+    max_entries: Limit = Field(default=100_000, description="tenants kept; the oldest answer is dropped")
+    max_negative_entries: Limit = Field(default=10_000, description="unknown ids kept; bounds what guessing can fill")
+
+
+class Log(Section):
+    """The log, on standard error."""
+
+    format: Literal["auto", "console", "json"] = Field(
+        default="auto", description="auto is console on a terminal, else json"
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="least severe events written"
+    )
+
+
+def _read_http(value: Any) -> Any:
+    return None if value == "off" else value
+
+
+class Settings(Section):
+    """The whole configuration."""
+
+    listen: Listen = Field(default_factory=Listen, description="where clients connect")
+    http: Annotated[Http | None, BeforeValidator(_read_http)] = Field(
+        default_factory=Http, description="metrics, health and status page; off for none"
+    )
+    workers: Limit = Field(default=1, description="processes; only 1 for now")
+    tls: ClientTls = Field(default_factory=ClientTls, description="TLS towards clients")
+    clusters: dict[Label, Cluster] = Field(default_factory=dict, description="PostgreSQL clusters by name")
+    pool: PoolSettings = Field(default_factory=PoolSettings, description="how server connections are kept")
+    context: ContextSettings = Field(default_factory=ContextSettings, description="what makes a transaction a tenant's")
+    users: dict[Login, User] = Field(default_factory=dict, description="who may connect, and for which tenants")
+    tiers: dict[Label, Tier] = Field(
+        default_factory=lambda: {"default": Tier()},
+        description="what classes of tenants may use; default exists in any case and can be redefined",
+    )
+    tenants: dict[TenantId, TenantEntry] = Field(default_factory=dict, description="tenants by id")
+    tenants_file: ConfigPath | None = Field(
+        default=None, description="file of further tenants, id to entry; watched and read again when it changes"
+    )
+    limits: Limits = Field(default_factory=Limits, description="what one client, or all, may take")
+    timeouts: Timeouts = Field(default_factory=Timeouts, description="how long things may take")
+    registry: RegistrySettings = Field(
+        default_factory=RegistrySettings, description="how long answers about tenants are kept"
+    )
+    log: Log = Field(default_factory=Log, description="the log, on standard error")
+
+    @field_validator("workers")
+    @classmethod
+    def _check_workers(cls, workers: int) -> int:
+        if workers != 1:
+            raise Invalid("more than one worker is not available yet", "Leave workers at 1.")
+        return workers
+
+    @field_validator("tiers")
+    @classmethod
+    def _add_default(cls, tiers: dict[str, Tier]) -> dict[str, Tier]:
+        return tiers if "default" in tiers else {"default": Tier(), **tiers}
