@@ -8,7 +8,7 @@ neither.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 Severity = Literal["ERROR", "FATAL"]
 
@@ -35,7 +35,7 @@ class ProxyError(Exception):
     `message` follows PostgreSQL's style (lower case, no full stop); `hint` is a sentence that says what to do instead.
     """
 
-    sqlstate: ClassVar[str] = "XX000"
+    sqlstate: str = "XX000"
     severity: ClassVar[Severity] = "ERROR"
     kind: ClassVar[ErrorKind] = ErrorKind.SERVER
 
@@ -52,6 +52,11 @@ class ProxyError(Exception):
         self.hint = hint
         self.details = details
         self.log_context = log_context
+
+    def with_sqlstate(self, sqlstate: str) -> Self:
+        """The same error under PostgreSQL's own code, where PostgreSQL gave one."""
+        self.sqlstate = sqlstate
+        return self
 
 
 # --- login

@@ -1,0 +1,1 @@
+"""Who a client is: identities, SCRAM in both directions, md5 towards old servers; no I/O."""

@@ -46,10 +46,10 @@ def authentication_sasl(mechanisms: Iterable[str]) -> bytes:
     return authentication(codes.AUTH_SASL, b"".join(m.encode() + b"\0" for m in mechanisms) + b"\0")
 
 
-def negotiate_protocol_version(newest_minor: int, unknown_options: Iterable[str]) -> bytes:
-    """NegotiateProtocolVersion: the newest version we speak and the `_pq_.` options we do not know."""
+def negotiate_protocol_version(newest_version: int, unknown_options: Iterable[str]) -> bytes:
+    """NegotiateProtocolVersion: the newest version spoken, whole (0x00030002), and the `_pq_.` options not known."""
     names = [name.encode() + b"\0" for name in unknown_options]
-    return frame(codes.NEGOTIATE_PROTOCOL, int32(newest_minor) + int32(len(names)) + b"".join(names))
+    return frame(codes.NEGOTIATE_PROTOCOL, int32(newest_version) + int32(len(names)) + b"".join(names))
 
 
 def row_description(columns: Iterable[str]) -> bytes:

@@ -1,0 +1,173 @@
+"""The server's side of one SCRAM exchange: check that a client knows the password behind a verifier.
+
+Follows PostgreSQL's auth-scram.c in what it accepts and in the words it refuses with. Nothing here depends on whether
+the verifier is real or a mock, except that no proof fits a mock.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from enum import Enum, auto
+from typing import Final
+
+from proxy.auth.scram.verifier import (
+    KEY_BYTES,
+    SCRAM_SHA_256,
+    SCRAM_SHA_256_PLUS,
+    ScramVerifier,
+    fresh_nonce,
+    is_nonce,
+    sign,
+    xor,
+)
+from proxy.errors import AuthenticationFailed, LoginRefused, ProtocolViolation
+
+_BINDING_TYPE: Final = b"tls-server-end-point"
+
+
+class _State(Enum):
+    AWAITS_FIRST = auto()
+    AWAITS_FINAL = auto()
+    DONE = auto()
+
+
+class ScramServer:
+    """One exchange with one client; `first`, then `final`, each once.
+
+    `channel_binding` is the `tls_server_end_point` of our own certificate when TLS is up, else None; `nonce` is our
+    part of the nonce, for tests.
+    """
+
+    def __init__(
+        self, verifier: ScramVerifier, *, channel_binding: bytes | None = None, nonce: str | None = None
+    ) -> None:
+        self._verifier = verifier
+        self._channel_binding = channel_binding
+        self._server_nonce = (nonce or fresh_nonce()).encode()
+        self._state = _State.AWAITS_FIRST
+        self._gs2_header = b""
+        self._nonce = b""
+        self._signed = b""
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """What to offer, the preferred first: -PLUS only where there is something to bind to."""
+        return (SCRAM_SHA_256,) if self._channel_binding is None else (SCRAM_SHA_256_PLUS, SCRAM_SHA_256)
+
+    def first(self, mechanism: str, client_first: bytes) -> bytes:
+        """Answer client-first-message with server-first-message.
+
+        Raises `ProtocolViolation` for a malformed message, `LoginRefused` when the client believes that we offered no
+        channel binding though we did: somebody took it out of our offer.
+        """
+        assert self._state is _State.AWAITS_FIRST
+        if mechanism not in self.mechanisms:
+            raise ProtocolViolation("client selected an invalid SASL authentication mechanism")
+        flag, authorization, bare = _split(client_first, 3)
+        self._check_binding_flag(flag, mechanism)
+        if authorization:
+            raise ProtocolViolation("client uses authorization identity, but it is not supported")
+        self._gs2_header = flag + b",,"
+        self._nonce = _client_nonce(bare) + self._server_nonce
+        salt = base64.b64encode(self._verifier.salt)
+        server_first = b"r=%b,s=%b,i=%d" % (self._nonce, salt, self._verifier.iterations)
+        self._signed = bare + b"," + server_first
+        self._state = _State.AWAITS_FINAL
+        return server_first
+
+    def final(self, client_final: bytes) -> bytes:
+        """Check the proof in client-final-message; the server-final-message proves to the client who we are.
+
+        Raises `AuthenticationFailed` for a wrong proof, `LoginRefused` for a channel binding that is not ours,
+        `ProtocolViolation` for a malformed message.
+        """
+        assert self._state is _State.AWAITS_FINAL
+        self._state = _State.DONE
+        without_proof, separator, proof = client_final.rpartition(b",p=")
+        if not separator:
+            raise _malformed("client-final-message has no proof")
+        binding, nonce, *_extensions = _split(without_proof, 2, at_least=True)
+        self._check_binding(_attribute(binding, b"c"))
+        if not hmac.compare_digest(_attribute(nonce, b"r"), self._nonce):
+            raise ProtocolViolation("invalid SCRAM response", details="Nonce does not match.")
+        self._signed += b"," + without_proof
+        self._check_proof(_decoded(proof))
+        return b"v=" + base64.b64encode(sign(self._verifier.server_key, self._signed))
+
+    def _check_binding_flag(self, flag: bytes, mechanism: str) -> None:
+        """RFC 5802, section 6: what the client says it knows must fit what it chose and what we offered."""
+        if flag.startswith(b"p="):
+            if mechanism != SCRAM_SHA_256_PLUS:
+                raise _malformed("client chose no channel binding, but its message includes channel binding data")
+            if flag != b"p=" + _BINDING_TYPE:
+                raise ProtocolViolation("unsupported SCRAM channel-binding type")
+        elif flag not in (b"n", b"y"):
+            raise _malformed("unexpected channel-binding flag")
+        elif mechanism == SCRAM_SHA_256_PLUS:
+            raise _malformed("client chose channel binding, but its message includes no channel binding data")
+        elif flag == b"y" and self._channel_binding is not None:
+            raise LoginRefused(
+                "SCRAM channel binding negotiation error",
+                details="The client supports SCRAM channel binding but thinks the server does not. However, this server"
+                " does support channel binding.",
+                hint="Something between the client and the proxy removed the offer: check what terminates TLS.",
+            )
+
+    def _check_binding(self, encoded: bytes) -> None:
+        is_bound = self._gs2_header.startswith(b"p")
+        expected = self._gs2_header + (self._channel_binding or b"" if is_bound else b"")
+        if hmac.compare_digest(encoded, base64.b64encode(expected)):
+            return
+        if is_bound:
+            raise LoginRefused(
+                "SCRAM channel binding check failed",
+                hint="The client sees another TLS certificate than the proxy's: check what terminates TLS in between.",
+            )
+        raise ProtocolViolation("unexpected SCRAM channel-binding attribute in client-final-message")
+
+    def _check_proof(self, proof: bytes) -> None:
+        client_key = xor(proof, sign(self._verifier.stored_key, self._signed))
+        if not hmac.compare_digest(hashlib.sha256(client_key).digest(), self._verifier.stored_key):
+            raise AuthenticationFailed("password authentication failed")
+
+
+def _client_nonce(bare: bytes) -> bytes:
+    """The client's nonce in client-first-message-bare; the user name in it is ignored, as PostgreSQL does."""
+    if bare.startswith(b"m="):
+        raise ProtocolViolation("client requires an unsupported SCRAM extension")
+    name, nonce, *_extensions = _split(bare, 2, at_least=True)
+    _attribute(name, b"n")
+    value = _attribute(nonce, b"r")
+    if not is_nonce(value):
+        raise ProtocolViolation("non-printable characters in SCRAM nonce")
+    return value
+
+
+def _split(message: bytes, count: int, *, at_least: bool = False) -> list[bytes]:
+    """The comma-separated parts: `count` of them, the last with all that is left, or `at_least` so many."""
+    parts = message.split(b",") if at_least else message.split(b",", count - 1)
+    if len(parts) < count:
+        raise _malformed("the message ends too early")
+    return parts
+
+
+def _attribute(part: bytes, name: bytes) -> bytes:
+    if not part.startswith(name + b"="):
+        raise _malformed(f'expected attribute "{name.decode()}"')
+    return part[len(name) + 1 :]
+
+
+def _decoded(proof: bytes) -> bytes:
+    try:
+        decoded = base64.b64decode(proof, validate=True)
+    except ValueError:
+        decoded = b""
+    if len(decoded) != KEY_BYTES:
+        raise _malformed("malformed proof in client-final-message")
+    return decoded
+
+
+def _malformed(details: str) -> ProtocolViolation:
+    return ProtocolViolation("malformed SCRAM message", details=f"{details[0].upper()}{details[1:]}.")

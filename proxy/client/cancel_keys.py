@@ -1,0 +1,48 @@
+"""The keys clients cancel with: issued at login, proven in a CancelRequest.
+
+A client gets a process id and key of Gatehouse's own, never a server's: which server works for it changes with each
+transaction.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import Final, Generic, TypeVar
+
+Target = TypeVar("Target")
+
+_SHORT_KEY_BYTES: Final = 4
+_LONG_KEY_BYTES: Final = 32  # as PostgreSQL 18 makes them for protocol 3.2
+
+
+class CancelKeys(Generic[Target]):
+    """Who may be cancelled by which key; `Target` is whatever a cancel is delivered to."""
+
+    __slots__ = ("_issued",)
+
+    def __init__(self) -> None:
+        self._issued: dict[int, tuple[bytes, Target]] = {}
+
+    def __len__(self) -> int:
+        return len(self._issued)
+
+    def issue(self, target: Target, protocol_minor: int) -> tuple[int, bytes]:
+        """A process id (1 to 2^31-1, not in use) and a key: 4 bytes, or 32 from protocol 3.2 on."""
+        pid = secrets.randbelow(0x7FFF_FFFF) + 1
+        while pid in self._issued:
+            pid = secrets.randbelow(0x7FFF_FFFF) + 1
+        key = secrets.token_bytes(_LONG_KEY_BYTES if protocol_minor >= 2 else _SHORT_KEY_BYTES)
+        self._issued[pid] = key, target
+        return pid, key
+
+    def find(self, pid: int, key: bytes) -> Target | None:
+        """The target, if the key is right; how wrong a key is does not show in the time this takes."""
+        issued = self._issued.get(pid)
+        if issued is None or not hmac.compare_digest(issued[0], key):
+            return None
+        return issued[1]
+
+    def revoke(self, pid: int) -> None:
+        """Forget a client that left; unknown ids are ignored."""
+        self._issued.pop(pid, None)

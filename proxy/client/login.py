@@ -1,0 +1,307 @@
+"""A client's way in: from its first byte to a proven identity and a tenant.
+
+Pure: bytes in, events out. The shell writes what is to be sent, does the TLS handshake, keeps the login's deadline,
+and says AuthenticationOk itself once a tenant and a pool are there. Unknown users go through the whole exchange with a
+made-up verifier, so that nothing tells them from a wrong password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Final, Literal
+
+from proxy.auth.identity import Identity, UserDirectory, UserRecord
+from proxy.auth.scram import ScramServer, mock_verifier
+from proxy.client.startup import ClientStartup, negotiation, read_startup
+from proxy.client.tenancy import resolve_tenant, split_user, without_tenant_settings
+from proxy.errors import AuthenticationFailed, LoginRefused, ProtocolViolation, ProxyError
+from proxy.wire import backend, codes
+from proxy.wire.buffer import Reader
+from proxy.wire.frontend import CancelRequest, EncryptionRequest, Startup, read_first_message
+
+MAX_STARTUP_BYTES: Final = 10_000
+"""PostgreSQL's MAX_STARTUP_PACKET_LENGTH; the length field itself is not counted."""
+MAX_SASL_BYTES: Final = 65_535
+
+TlsMode = Literal["disable", "prefer", "require"]
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write these bytes to the client."""
+
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StartTls:
+    """Write the one byte `S`, do the handshake, then call `ClientLogin.tls_started`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A CancelRequest: pass it on if the key is right, and close without an answer."""
+
+    pid: int
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The client is who it says and may speak for the tenant; AuthenticationOk is still to be sent.
+
+    `user` is the login's name, without a tenant in it. The tenant's own settings are no longer in `startup`.
+    `leftover` came behind the last message and belongs to the session.
+    """
+
+    user: str
+    identity: Identity
+    startup: ClientStartup
+    tenant_id: str
+    leftover: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Send this error and close."""
+
+    error: ProxyError
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The client ended without a word, as psql does to ask for a password: close, nothing to report."""
+
+
+LoginEvent = Send | StartTls | Cancel | Authenticated | Rejected | Closed
+
+
+class _State(Enum):
+    FIRST_MESSAGE = auto()
+    TLS_HANDSHAKE = auto()
+    SASL_MECHANISM = auto()
+    SASL_CLIENT_FIRST = auto()  # the client chose a mechanism and sent nothing with it
+    SASL_CLIENT_FINAL = auto()
+    DONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """Who the client says it is, and the exchange that has it prove that; `record` is None for a user nobody knows."""
+
+    startup: ClientStartup
+    user: str
+    user_tenant: str | None
+    record: UserRecord | None
+    scram: ScramServer
+
+
+class ClientLogin:
+    """The login of one client connection; of no use after Cancel, Authenticated, Rejected or Closed.
+
+    `mock_secret` must be the same for as long as logins are compared: one per installation, or per process at least.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: UserDirectory,
+        mock_secret: bytes,
+        tls_mode: TlsMode,
+        is_unix: bool = False,
+        tenant_settings: Collection[str] = (),
+        nonce: str | None = None,
+    ) -> None:
+        self._directory = directory
+        self._mock_secret = mock_secret
+        self._offers_tls = tls_mode != "disable" and not is_unix
+        self._requires_tls = tls_mode == "require" and not is_unix
+        self._tenant_settings = tenant_settings
+        self._nonce = nonce
+        self._state = _State.FIRST_MESSAGE
+        self._buffer = bytearray()
+        self._asked_for: set[int] = set()
+        self._is_tls = False
+        self._channel_binding: bytes | None = None
+        self._attempt: _Attempt  # from the startup message on
+        self._mechanism = ""
+
+    def receive(self, data: bytes) -> list[LoginEvent]:
+        """What follows from these bytes; never raises for what a client sends."""
+        if self._state is _State.DONE:
+            return []
+        self._buffer += data
+        events: list[LoginEvent] = []
+        try:
+            while (step := self._step()) is not None:
+                events += step
+        except ProxyError as error:
+            events += self._done(Rejected(error))
+        return events
+
+    def tls_started(self, channel_binding: bytes | None) -> None:
+        """The handshake is done; `channel_binding` is the `tls_server_end_point` of our certificate."""
+        assert self._state is _State.TLS_HANDSHAKE
+        self._is_tls = True
+        self._channel_binding = channel_binding
+        self._state = _State.FIRST_MESSAGE
+
+    def eof(self) -> list[LoginEvent]:
+        """The client closed its side."""
+        return [] if self._state is _State.DONE else self._done(Closed())
+
+    def _step(self) -> list[LoginEvent] | None:
+        """Take one message; None when there is none to take."""
+        match self._state:
+            case _State.FIRST_MESSAGE:
+                body = self._take_first()
+                return None if body is None else self._on_first(body)
+            case _State.TLS_HANDSHAKE:
+                if self._buffer:
+                    raise _unencrypted("SSL")
+                return None
+            case _State.DONE:
+                return None
+            case _:
+                return self._on_password_message()
+
+    def _done(self, event: LoginEvent) -> list[LoginEvent]:
+        self._state = _State.DONE
+        self._buffer.clear()
+        return [event]
+
+    # --- the first message
+
+    def _take_first(self) -> bytes | None:
+        if len(self._buffer) < 4:
+            return None
+        size = int.from_bytes(self._buffer[:4], "big")
+        if not 8 <= size <= MAX_STARTUP_BYTES + 4:
+            raise ProtocolViolation("invalid length of startup packet")
+        return self._take(4, size)
+
+    def _take(self, start: int, end: int) -> bytes | None:
+        """Bytes `start` to `end` of the buffer, which then begins behind them; None while they are not all there."""
+        if len(self._buffer) < end:
+            return None
+        taken = bytes(self._buffer[start:end])
+        del self._buffer[:end]
+        return taken
+
+    def _on_first(self, body: bytes) -> list[LoginEvent]:
+        match read_first_message(body):
+            case CancelRequest(pid, key):
+                return self._done(Cancel(pid, key))
+            case EncryptionRequest(code):
+                return self._on_encryption_request(code)
+            case Startup() as message:
+                return self._on_startup(message)
+
+    def _on_encryption_request(self, code: int) -> list[LoginEvent]:
+        if code in self._asked_for or self._is_tls:
+            raise ProtocolViolation("encryption was asked for more than once")
+        self._asked_for.add(code)
+        if self._buffer:
+            # Whatever came along was never encrypted, and may be a third party's (CVE-2021-23214).
+            raise _unencrypted("SSL" if code == codes.SSL_REQUEST else "GSSAPI encryption")
+        if code == codes.SSL_REQUEST and self._offers_tls:
+            self._state = _State.TLS_HANDSHAKE
+            return [StartTls()]
+        return [Send(b"N")]
+
+    def _on_startup(self, message: Startup) -> list[LoginEvent]:
+        if self._requires_tls and not self._is_tls:
+            raise LoginRefused(
+                "this proxy accepts TLS connections only", hint="Connect with sslmode=require, or a stronger one."
+            )
+        self._attempt = self._begin(read_startup(message))
+        self._state = _State.SASL_MECHANISM
+        offer = backend.authentication_sasl(self._attempt.scram.mechanisms)
+        return [Send((negotiation(message) or b"") + offer)]
+
+    def _begin(self, startup: ClientStartup) -> _Attempt:
+        user, user_tenant = split_user(startup.user, self._directory)
+        record = self._directory.find(user)
+        if record is not None:
+            verifier = record.verifier
+        else:
+            # `app.acme` and `app.globex` share the salt of `app`; names nobody has must do the same.
+            mock_user = user.rpartition(".")[0] or user
+            verifier = mock_verifier(mock_user, self._mock_secret)
+        scram = ScramServer(verifier, channel_binding=self._channel_binding, nonce=self._nonce)
+        return _Attempt(startup, user, user_tenant, record, scram)
+
+    # --- the SASL exchange
+
+    def _on_password_message(self) -> list[LoginEvent] | None:
+        if len(self._buffer) < codes.HEADER_BYTES:
+            return None
+        code, size = self._buffer[0], int.from_bytes(self._buffer[1:5], "big")
+        if code == codes.TERMINATE:
+            return self._done(Closed())
+        if code != codes.PASSWORD:
+            raise ProtocolViolation(f"expected SASL response, got message type {code}")
+        if not 4 <= size <= MAX_SASL_BYTES:
+            raise ProtocolViolation("invalid message length")
+        body = self._take(codes.HEADER_BYTES, size + 1)
+        return None if body is None else self._on_sasl(body)
+
+    def _on_sasl(self, body: bytes) -> list[LoginEvent]:
+        if self._state is _State.SASL_MECHANISM:
+            return self._on_mechanism(Reader(body))
+        if self._state is _State.SASL_CLIENT_FIRST:
+            return self._on_client_first(body)
+        return self._on_client_final(body)
+
+    def _on_mechanism(self, reader: Reader) -> list[LoginEvent]:
+        self._mechanism = reader.text()
+        if self._mechanism not in self._attempt.scram.mechanisms:
+            raise ProtocolViolation("client selected an invalid SASL authentication mechanism")
+        size = reader.int32()
+        if size == -1:
+            reader.expect_end()
+            self._state = _State.SASL_CLIENT_FIRST
+            return [Send(backend.authentication(codes.AUTH_SASL_CONTINUE))]
+        client_first = reader.take(size)
+        reader.expect_end()
+        return self._on_client_first(client_first)
+
+    def _on_client_first(self, client_first: bytes) -> list[LoginEvent]:
+        server_first = self._attempt.scram.first(self._mechanism, client_first)
+        self._state = _State.SASL_CLIENT_FINAL
+        return [Send(backend.authentication(codes.AUTH_SASL_CONTINUE, server_first))]
+
+    def _on_client_final(self, client_final: bytes) -> list[LoginEvent]:
+        try:
+            server_final = self._attempt.scram.final(client_final)
+        except AuthenticationFailed:
+            raise self._wrong_password() from None
+        record = self._attempt.record
+        if record is None:
+            raise self._wrong_password()
+        final = Send(backend.authentication(codes.AUTH_SASL_FINAL, server_final))
+        return [final, *self._done(self._admitted(record.identity))]
+
+    def _wrong_password(self) -> AuthenticationFailed:
+        """One text for both; only the log learns which it was."""
+        reason = "no such user" if self._attempt.record is None else "wrong password"
+        user = self._attempt.startup.user
+        return AuthenticationFailed(f'password authentication failed for user "{user}"', reason=reason)
+
+    def _admitted(self, identity: Identity) -> Authenticated | Rejected:
+        attempt = self._attempt
+        try:
+            tenant_id = resolve_tenant(attempt.startup, identity, attempt.user_tenant, self._tenant_settings)
+        except ProxyError as error:
+            return Rejected(error)
+        startup = without_tenant_settings(attempt.startup, self._tenant_settings)
+        return Authenticated(attempt.user, identity, startup, tenant_id, bytes(self._buffer))
+
+
+def _unencrypted(what: str) -> ProtocolViolation:
+    return ProtocolViolation(
+        f"received unencrypted data after {what} request",
+        details="This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.",
+    )

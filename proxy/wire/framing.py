@@ -1,0 +1,89 @@
+"""Cut a byte stream into frames, without holding more of it than the reader asks for.
+
+A reader looks at the next frame's type and size first and then decides: take it whole, or stream it. Bytes are joined
+once per frame, however many chunks it came in.
+"""
+
+from __future__ import annotations
+
+from proxy.errors import ProtocolViolation
+from proxy.wire.codes import HEADER_BYTES
+
+
+class FrameReader:
+    """Bytes from one peer that were not consumed yet."""
+
+    __slots__ = ("_data", "_have", "_parts", "_pos", "_wanted", "code", "size")
+
+    def __init__(self) -> None:
+        self._data = b""
+        self._pos = 0
+        self._parts: list[bytes] = []
+        self._have = 0
+        self._wanted = 0
+        self.code = 0
+        self.size = 0
+
+    def __len__(self) -> int:
+        """Bytes held."""
+        return len(self._data) - self._pos + self._have
+
+    def feed(self, data: bytes) -> None:
+        """Append a chunk."""
+        if self._pos == len(self._data) and not self._parts:
+            self._data = data
+            self._pos = 0
+        else:
+            self._parts.append(data)
+            self._have += len(data)
+
+    def _gather(self, count: int) -> bool:
+        """Have at least `count` bytes in one piece; False if they have not come yet."""
+        if len(self._data) - self._pos >= count:
+            return True
+        if len(self) < count:
+            return False
+        self._data = b"".join((self._data[self._pos :], *self._parts))
+        self._pos = 0
+        self._parts.clear()
+        self._have = 0
+        return True
+
+    def peek(self) -> bool:
+        """Set `code` and `size` (header included) of the next frame; False if its header is incomplete.
+
+        Raises `ProtocolViolation` for a length that can not be.
+        """
+        if not self._gather(HEADER_BYTES):
+            return False
+        data, pos = self._data, self._pos
+        self.code = data[pos]
+        length = int.from_bytes(data[pos + 1 : pos + 5], "big")
+        if length < 4:
+            raise ProtocolViolation("invalid message length")
+        self.size = length + 1
+        return True
+
+    def has_whole_frame(self) -> bool:
+        """Whether all of the frame that `peek` announced is here."""
+        return self._gather(self.size)
+
+    def take_frame(self) -> bytes:
+        """The whole frame that `peek` announced, header included."""
+        start = self._pos
+        self._pos = start + self.size
+        if start == 0 and self._pos == len(self._data):
+            return self._data
+        return self._data[start : self._pos]
+
+    def look(self, count: int) -> bytes:
+        """Up to `count` bytes from the start of the next frame, without consuming them."""
+        self._gather(min(count, len(self)))
+        return self._data[self._pos : self._pos + count]
+
+    def take_some(self, most: int) -> bytes:
+        """Consume and return what is here, `most` bytes at the most."""
+        self._gather(min(most, len(self)))
+        start = self._pos
+        self._pos = min(start + most, len(self._data))
+        return self._data[start : self._pos]
