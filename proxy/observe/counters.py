@@ -1,8 +1,8 @@
 """Plain integers on their owners: what the data path counts.
 
-Nothing here locks, allocates or formats: counting is an integer add, timing a bisect and two adds. The event loop is the only
-writer; a scrape may read from another thread, where each number is true for itself and numbers may be one event apart.
-Names, labels and help texts live in `families.py`.
+Nothing here locks, allocates or formats: counting is an integer add, timing a bisect and two adds. The event loop is
+the only writer; a scrape may read from another thread, where each number is true for itself and numbers may be one
+event apart. Names, labels and help texts live in `families.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from typing import Final
 
 from proxy.errors import ErrorKind, ProxyError
 
-QUERY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+# The types are spelled out because mypyc leaves a bare `Final` tuple unset.
+QUERY_SECONDS: Final[tuple[float, ...]] = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 """Upper bounds for query times: from a primary-key read to what a statement_timeout usually ends."""
 
-WAIT_SECONDS: Final = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0)
+WAIT_SECONDS: Final[tuple[float, ...]] = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0)
 """Upper bounds for waiting; the last one is the default `pool.wait_timeout`."""
 
 
@@ -65,10 +66,11 @@ class Histogram:
 class TrafficStats:
     """What one tenant's clients did, or what went through one pool; all of it only grows.
 
-    `received_bytes` come from clients, `sent_bytes` go to clients. `query_seconds` runs from a segment's first byte sent to its
-    ReadyForQuery, `wait_seconds` is observed by clients that had to wait for a server, `transaction_seconds` is the time a server was
-    lent in all. `errors` are ErrorResponses from servers, `context_injections` the times settings were put in front of client
-    bytes, `pins` the times a server was tied to a client beyond its transaction.
+    `received_bytes` come from clients, `sent_bytes` go to clients. `query_seconds` runs from a segment's first byte
+    sent to its ReadyForQuery, `wait_seconds` is observed for clients that had to wait for a server,
+    `transaction_seconds` is the time servers were lent in all. `errors` are ErrorResponses from servers,
+    `context_injections` the times settings were put in front of client bytes, `pins` the times a server was tied to a
+    client beyond its transaction.
     """
 
     __slots__ = (
@@ -116,9 +118,9 @@ class TrafficStats:
 class ProxyStats:
     """What one process counted since it started.
 
-    `tenants` holds each tenant's current counters; `series` those of every (tenant, placement) ever seen, in order of appearance, so
-    that a tenant that moves begins a new series and the old one keeps its last value: a counter never goes down.
-    `received_bytes` and `sent_bytes` are those of clients without a tenant: logins and cancel requests.
+    `tenants` holds each tenant's current counters; `series` those of every (tenant, placement) ever seen, in order of
+    appearance, so that a tenant that moves begins a new series and the old one keeps its last value: a counter never
+    goes down. `received_bytes` and `sent_bytes` are those of clients without a tenant: logins and cancel requests.
     """
 
     __slots__ = (

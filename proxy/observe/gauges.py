@@ -1,7 +1,7 @@
 """What a scrape asks the rest of the process: counts of things that are there now.
 
-The owners (pools, listener, registry, configuration) answer through `GaugeSource` with frozen snapshots; each call is made on the event
-loop and must be cheap. Nothing here knows Prometheus, so the data path may import it.
+The owners (pools, listener, registry, configuration) answer through `GaugeSource` with snapshots; each call is made on
+the event loop and must be cheap. Nothing here knows Prometheus, so the data path may import it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ ClientState = Literal["active", "waiting", "idle", "login"]
 CLIENT_STATES: tuple[ClientState, ...] = ("active", "waiting", "idle", "login")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ClientCount:
-    """How many clients of a tenant are in a state; `tenant` is empty while it is not known (`login`)."""
+    """How many clients of a tenant are in a state; `tenant` is empty while it is not known (`login`).
+
+    States that count 0 may be left out. Not frozen: a scrape makes one per tenant and state, on the event loop.
+    """
 
     tenant: str
     state: ClientState
@@ -29,9 +32,10 @@ class ClientCount:
 class PoolSnapshot:
     """One pool: PgBouncer's `SHOW POOLS` columns where they mean the same, and its counters since start.
 
-    Clients: `cl_active` hold a server, `cl_waiting` wait for one. Servers: `sv_active` are lent, `sv_idle` can be lent, `sv_used` need or run a
-    reset, `sv_login` are logging in, `sv_recovering` end the transaction of a client that left, `sv_pinned` (also counted in `sv_active`)
-    are tied to one client. `closed` counts closed servers by reason; `traffic` is what went through the pool, if counted.
+    Clients: `cl_active` hold a server, `cl_waiting` wait for one. Servers: `sv_active` are lent, `sv_idle` can be lent,
+    `sv_used` need or run a reset, `sv_login` are logging in, `sv_recovering` end the transaction of a client that left,
+    `sv_pinned` (also counted in `sv_active`) are tied to one client. `closed` counts closed servers by reason;
+    `traffic` is what went through the pool, if counted.
     """
 
     cluster: str
