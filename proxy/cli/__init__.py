@@ -1,0 +1,92 @@
+"""The `gatehouse` command."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy import __version__
+from proxy.errors import ConfigError
+
+app = typer.Typer(
+    name="gatehouse",
+    help="A PostgreSQL proxy for multi-tenant applications.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration file (YAML).")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gatehouse {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """A PostgreSQL proxy for multi-tenant applications."""
+
+
+@app.command()
+def serve(config: ConfigOption) -> None:
+    """Run the proxy. SIGHUP reloads, SIGTERM lets running transactions end, SIGINT stops at once.
+
+    Exit codes: 0 stopped by a signal, 2 the configuration can not be used.
+    """
+    from proxy.app.gatehouse import Gatehouse, run
+    from proxy.observe import logs
+    from proxy.settings.loading import load_settings
+
+    async def main() -> None:
+        gatehouse = Gatehouse(settings, config.absolute())
+        await gatehouse.start()
+        await gatehouse.serve_forever()
+
+    try:
+        settings = load_settings(config)
+        logs.configure(settings.log.format, settings.log.level)
+        run(main())
+    except ConfigError as error:
+        _fail(error)
+
+
+@app.command()
+def check(
+    config: ConfigOption,
+    connect: Annotated[bool, typer.Option("--connect", help="Also log in to every cluster.")] = False,
+) -> None:
+    """Check the configuration: exit code 0 if it is good, 1 if a cluster can not be logged in to, 2 if it is not."""
+    from proxy.app.probe import login_report
+    from proxy.cli.check import ClusterReport, run_check
+    from proxy.settings.model import Settings
+
+    async def probe(settings: Settings) -> list[ClusterReport]:
+        return [ClusterReport(*row) for row in await login_report(settings)]
+
+    raise typer.Exit(run_check(config, connect=connect, probe=probe))
+
+
+def _fail(error: ConfigError) -> None:
+    print(str(error), file=sys.stderr)
+    if error.hint:
+        print(f"hint: {error.hint}", file=sys.stderr)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the command."""
+    try:
+        app()
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise SystemExit(130) from None

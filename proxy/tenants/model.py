@@ -20,6 +20,7 @@ __all__ = [
     "TenantStatus",
     "Tier",
     "ensure_available",
+    "placement_model",
     "validate_identifier",
     "validate_tenant_id",
 ]
@@ -52,6 +53,17 @@ class DatabasePlacement:
 
 
 Placement = SharedPlacement | SchemaPlacement | DatabasePlacement
+
+
+def placement_model(placement: Placement) -> str:
+    """The name of the model, as the configuration and metric labels have it."""
+    match placement:
+        case SharedPlacement():
+            return "shared"
+        case SchemaPlacement():
+            return "schema"
+        case DatabasePlacement():
+            return "database"
 
 
 class TenantStatus(StrEnum):

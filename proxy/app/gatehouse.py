@@ -1,0 +1,352 @@
+"""The running proxy: builds its parts from settings, listens, reloads, stops."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from proxy import __version__
+from proxy.admin.http import AdminServer
+from proxy.app import assembly
+from proxy.app.health import ClusterHealth
+from proxy.app.reload import Reloader
+from proxy.app.users import ConfiguredUsers
+from proxy.app.view import ProxyView, ReloadRecord
+from proxy.auth.scram import SaltedPasswords
+from proxy.client.cancel_keys import CancelKeys
+from proxy.client.connection import ClientConnection
+from proxy.client.services import ClientServices
+from proxy.client.session import SessionShared
+from proxy.context.context import ContextBuilder, InjectionNames
+from proxy.errors import ConfigError, ServerUnreachable
+from proxy.guard.verdicts import VerdictCache
+from proxy.observe.audit import AuditLog
+from proxy.observe.counters import ProxyStats
+from proxy.pool.limits import PoolKey
+from proxy.pool.manager import PoolManager
+from proxy.pool.ports import PooledServer
+from proxy.server.connect import Connector
+from proxy.server.connection import ServerConnection
+from proxy.server.prepared import StatementCatalog
+from proxy.settings.live import diff
+from proxy.settings.model import Settings
+from proxy.tenants.registry import TenantRegistry
+from proxy.tenants.yaml_source import SettingsSource
+
+
+class Gatehouse:
+    """One proxy process.
+
+    `config_path` is what a reload reads; without it there is none. Raises ConfigError from `start` for an address that
+    can not be had and for secrets and files that can not be read.
+    """
+
+    def __init__(self, settings: Settings, config_path: Path | None = None) -> None:
+        self.settings = settings
+        self._log: FilteringBoundLogger = structlog.get_logger()
+        self._salted = SaltedPasswords()
+        self._users = ConfiguredUsers(settings)
+        self._names = InjectionNames()
+        self._stats = ProxyStats()
+        self._source = SettingsSource(settings)
+        self._registry = _registry(settings, self._source)
+        self._reloads = ReloadRecord()
+        self._reloader = Reloader(config_path, self.apply, self._reloads, self._log) if config_path else None
+        self._servers: list[asyncio.Server] = []
+        self._socket_path: Path | None = None
+        self._admin: AdminServer | None = None
+        self._stop_requested: asyncio.Event | None = None
+        self._stops_at_once = False
+        self._connectors = self._make_connectors(settings)
+
+    # Life.
+
+    async def start(self) -> None:
+        """Listen for clients and for scrapes."""
+        loop = asyncio.get_running_loop()
+        self._stop_requested = asyncio.Event()
+        settings = self.settings
+        self._pools = PoolManager(
+            self._open_server,
+            loop.time,
+            loop.call_later,
+            lambda key: assembly.pool_limits(self.settings, key),
+        )
+        self._services = self._make_services(settings, loop.time)
+        self._health = ClusterHealth(lambda: self._connectors, self._pools)
+        view = ProxyView(
+            self._stats,
+            self._services.census,
+            self._pools,
+            self._registry,
+            self._source,
+            self._reloads,
+            self._health,
+        )
+        try:
+            await self._listen(settings)
+            if settings.http is not None:
+                self._admin = AdminServer(settings.http.host, settings.http.port, view)
+                await self._admin.start()
+        except BaseException:
+            await self._close_listeners()
+            raise
+        self._health.start()
+        if self._reloader is not None:
+            self._reloader.start(settings)
+        self._log.info(
+            "gatehouse is ready for connections",
+            version=__version__,
+            host=settings.listen.host,
+            port=self.port,
+            http=self._admin.port if self._admin is not None else "off",
+            tenants=len(self._source.tenants),
+        )
+
+    @property
+    def port(self) -> int:
+        """The TCP port that clients connect to."""
+        for server in self._servers:
+            for sock in server.sockets:
+                address = sock.getsockname()
+                if isinstance(address, tuple):
+                    return int(address[1])
+        return self.settings.listen.port
+
+    @property
+    def http_port(self) -> int | None:
+        """The port of the HTTP endpoint, None when it is off."""
+        return self._admin.port if self._admin is not None else None
+
+    async def serve_forever(self) -> None:
+        """Run until SIGTERM (running transactions may end) or SIGINT (at once); SIGHUP reloads."""
+        assert self._stop_requested is not None
+        loop = asyncio.get_running_loop()
+        handlers: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: lambda: self.request_stop(at_once=False),
+            signal.SIGINT: lambda: self.request_stop(at_once=True),
+            signal.SIGHUP: self.request_reload,
+        }
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        try:
+            await self._stop_requested.wait()
+            stopping = loop.create_task(self.stop(immediate=self._stops_at_once))
+            self._stop_requested.clear()
+            again = loop.create_task(self._stop_requested.wait())
+            await asyncio.wait((stopping, again), return_when=asyncio.FIRST_COMPLETED)
+            if not stopping.done():  # a second signal: do not wait any more
+                stopping.cancel()
+                await asyncio.gather(stopping, return_exceptions=True)
+                await self.stop(immediate=True)
+            again.cancel()
+        finally:
+            for number in handlers:
+                loop.remove_signal_handler(number)
+
+    def request_stop(self, *, at_once: bool) -> None:
+        """Make `serve_forever` stop."""
+        self._stops_at_once = at_once
+        if self._stop_requested is not None:
+            self._stop_requested.set()
+
+    def request_reload(self) -> None:
+        """Read the configuration again, as SIGHUP does."""
+        if self._reloader is not None:
+            self._reloader.request()
+
+    async def stop(self, *, immediate: bool = False) -> None:
+        """Stop: no new clients, running transactions end within `shutdown_timeout` (not at all if `immediate`)."""
+        services = self._services
+        services.is_stopping = True
+        self._log.info("gatehouse is stopping", clients=len(services.census.connections), immediate=immediate)
+        if self._reloader is not None:
+            await self._reloader.stop()
+        await self._health.stop()
+        await self._close_listeners()
+        for connection in list(services.census.connections):
+            connection.shut_down(at_once=immediate)
+        if not immediate:
+            await self._wait_for_clients(self.settings.timeouts.shutdown_timeout_s)
+        for connection in list(services.census.connections):
+            connection.shut_down(at_once=True)
+        try:
+            async with asyncio.timeout(0 if immediate else services.limits.recovery_timeout_s):
+                await self._pools.close(immediate=False)
+        except TimeoutError:
+            await self._pools.close(immediate=True)
+        await self._registry.close()
+        if self._admin is not None:
+            await self._admin.stop()
+        await asyncio.sleep(0)  # transports close on the loop's next turn
+        self._log.info("gatehouse has stopped")
+
+    async def _wait_for_clients(self, limit_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + limit_s if limit_s else float("inf")
+        while self._services.census.connections and loop.time() < until:
+            await asyncio.sleep(0.02)
+
+    # Listening.
+
+    async def _listen(self, settings: Settings) -> None:
+        loop = asyncio.get_running_loop()
+        listen = settings.listen
+        try:
+            self._servers.append(
+                await loop.create_server(
+                    lambda: ClientConnection(self._services, is_unix=False),
+                    listen.host,
+                    listen.port,
+                    backlog=listen.backlog,
+                )
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"can not listen on {listen.host}:{listen.port}: {error.strerror or error}",
+                hint="Another process may use the port; choose another with listen.port.",
+            ) from None
+        if listen.unix_socket_dir is not None:
+            await self._listen_unix(settings, Path(listen.unix_socket_dir))
+
+    async def _listen_unix(self, settings: Settings, directory: Path) -> None:
+        loop = asyncio.get_running_loop()
+        path = directory / f".s.PGSQL.{self.port}"
+        try:
+            server = await loop.create_unix_server(
+                lambda: ClientConnection(self._services, is_unix=True), str(path), backlog=settings.listen.backlog
+            )
+            path.chmod(int(settings.listen.unix_socket_mode, 8))
+        except OSError as error:
+            raise ConfigError(
+                f"can not listen on {path}: {error.strerror or error}", hint="Check listen.unix_socket_dir."
+            ) from None
+        self._servers.append(server)
+        self._socket_path = path
+
+    async def _close_listeners(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        if self._socket_path is not None:
+            self._socket_path.unlink(missing_ok=True)
+            self._socket_path = None
+
+    # Building.
+
+    def _make_connectors(self, settings: Settings) -> dict[str, Connector]:
+        options = assembly.server_options(settings)
+        connectors = {}
+        for name, cluster in settings.clusters.items():
+            try:
+                connectors[name] = Connector(
+                    name,
+                    cluster,
+                    options,
+                    lambda cluster=cluster: assembly.server_password(cluster),  # type: ignore[misc]
+                    self._salted,
+                    self._log,
+                )
+            except OSError as error:
+                raise ConfigError(f'the TLS files of cluster "{name}" can not be used: {error}') from None
+        return connectors
+
+    def _make_services(self, settings: Settings, clock: Callable[[], float]) -> ClientServices:
+        tls, channel_binding = assembly.client_tls(settings.tls)
+        builder = self._make_builder(settings)
+        self._builder = builder
+        return ClientServices(
+            directory=self._users,
+            mock_secret=secrets.token_bytes(32),
+            tls_mode=settings.tls.mode,
+            tls=tls,
+            channel_binding=channel_binding,
+            tenant_settings=settings.context.tenant_settings,
+            registry=self._registry,
+            pools=self._pools,
+            pool_key=lambda tenant: assembly.pool_key(self.settings, tenant),
+            policy=lambda tenant: assembly.guard_policy(self.settings, self._builder, tenant),
+            shared=SessionShared(builder, VerdictCache(), StatementCatalog(self._names.client), clock),
+            session_limits=assembly.session_limits(settings),
+            limits=assembly.client_limits(settings),
+            stats=self._stats,
+            audit=AuditLog(),
+            log=self._log,
+            cancel_keys=CancelKeys(),
+        )
+
+    def _make_builder(self, settings: Settings) -> ContextBuilder:
+        return ContextBuilder(settings.context.tenant_settings, settings.context.shared_schemas, self._names)
+
+    async def _open_server(self, key: PoolKey) -> PooledServer:
+        connector = self._connectors.get(key.cluster)
+        if connector is None:
+            raise ServerUnreachable(f'cluster "{key.cluster}" is not configured any more')
+        pool = self._pools.pool(key)
+
+        def lost(server: ServerConnection) -> None:
+            pool.discard(server, server.close_reason)
+
+        return await connector.open(key.database, key.user, lost)
+
+    # Reload.
+
+    def apply(self, new: Settings) -> None:
+        """Take over a new configuration without dropping anybody. Raises ConfigError and changes nothing."""
+        users = ConfiguredUsers(new, self._users)
+        connectors = self._make_connectors(new)
+        tls, channel_binding = assembly.client_tls(new.tls)
+        changes = diff(self.settings, new)
+        if changes.needs_restart:
+            self._log.warning("some changes take effect after a restart only", keys=list(changes.needs_restart))
+        services = self._services
+        context_changed = new.context != self.settings.context
+        self.settings = new
+        self._users, self._connectors = users, connectors
+        services.directory = users
+        services.tls_mode, services.tls, services.channel_binding = new.tls.mode, tls, channel_binding
+        services.tenant_settings = new.context.tenant_settings
+        services.session_limits = assembly.session_limits(new)
+        services.limits = assembly.client_limits(new)
+        services.probed.clear()
+        if context_changed:
+            self._builder = self._make_builder(new)
+            shared = services.shared
+            services.shared = SessionShared(self._builder, shared.verdicts, shared.catalog, shared.clock)
+        self._pools.configure(lambda key: assembly.pool_limits(new, key))
+        self._source.replace(new)
+        self._registry.invalidate()
+        self._log.info("configuration reloaded", changed=list(changes.live), tenants=len(self._source.tenants))
+
+
+def _registry(settings: Settings, source: SettingsSource) -> TenantRegistry:
+    registry = settings.registry
+    return TenantRegistry(
+        source,
+        registry.ttl_s,
+        registry.negative_ttl_s,
+        registry.stale_s,
+        max_entries=registry.max_entries,
+        max_negative_entries=registry.max_negative_entries,
+    )
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run on uvloop where there is one; GATEHOUSE_LOOP=asyncio asks for the standard loop."""
+    if os.environ.get("GATEHOUSE_LOOP") != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            pass
+        else:
+            uvloop.run(main)
+            return
+    asyncio.run(main)

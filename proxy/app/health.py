@@ -1,0 +1,60 @@
+"""Whether clusters answer: asked by a connection of its own only while no server connection shows that they do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from proxy.admin.view import Check
+from proxy.errors import ProxyError
+from proxy.pool.manager import PoolManager
+from proxy.server.connect import Connector
+
+_INTERVAL_S = 5.0
+
+
+class ClusterHealth:
+    """Watches the clusters of the configuration in force."""
+
+    def __init__(self, connectors: Callable[[], dict[str, Connector]], pools: PoolManager) -> None:
+        self._connectors = connectors
+        self._pools = pools
+        self._failures: dict[str, str] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._task = asyncio.get_running_loop().create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def checks(self) -> list[Check]:
+        """One per cluster."""
+        return [
+            Check(
+                f"cluster {name}",
+                not self._failures.get(name, "not asked yet"),
+                self._failures.get(name, ""),
+                required=False,
+            )
+            for name in self._connectors()
+        ]
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.gather(*(self._ask(name, connector) for name, connector in self._connectors().items()))
+            await asyncio.sleep(_INTERVAL_S)
+
+    async def _ask(self, name: str, connector: Connector) -> None:
+        if any(pool.cluster == name and pool.sv_active + pool.sv_idle for pool in self._pools.snapshots()):
+            self._failures[name] = ""
+            return
+        try:
+            await connector.check()
+            self._failures[name] = ""
+        except ProxyError as error:
+            self._failures[name] = error.message

@@ -1,0 +1,423 @@
+"""The extended protocol: batches of Parse, Bind, Describe, Execute and Close up to their Sync.
+
+The client's statement names stand for `Prepared` statements that any server can be given. The context goes in front of
+the first message that needs it, as a Bind and Execute without Sync, so that PostgreSQL runs it in the same transaction
+and discards everything up to the Sync if it fails.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.client.rewrite import BARE, Kind, Substitute, residue, substitute
+from proxy.client.states import State
+from proxy.context import quoting
+from proxy.errors import (
+    DuplicateStatement,
+    InvalidStatement,
+    LimitExceeded,
+    ProtocolViolation,
+    ProxyError,
+)
+from proxy.guard.rules import judge, judge_bind
+from proxy.guard.verdicts import Verdict
+from proxy.server.ledger import (
+    BIND,
+    CLOSE,
+    DESCRIBE,
+    DROP,
+    EXECUTE,
+    INJECTED,
+    LOCAL,
+    NOTED,
+    PARSE,
+    SYNC,
+    Capture,
+    Effect,
+    LocalReply,
+    ParseRecord,
+    Refusal,
+)
+from proxy.server.prepared import Prepared, close_statement
+from proxy.wire import backend, codes, frontend
+from proxy.wire.buffer import Reader, frame
+
+if TYPE_CHECKING:
+    from proxy.client.ports import ServerPort
+    from proxy.client.session import Session
+    from proxy.wire.framing import FrameReader
+
+Statement = Prepared[Verdict]
+
+_NO_SUCH_STATEMENT = b"gatehouse_refused"
+_MAX_BIND_HEAD_BYTES = 4096
+
+
+class ExtendedProtocol:
+    """Handles the extended protocol's messages for one session.
+
+    `names`: the client's named statements; `unnamed`: its unnamed one. `portals`: open portals and what they run, with
+    the values bound where those matter. `skips`: everything up to the next Sync is ignored, because something failed.
+    `in_batch`: the COPY or Execute under way belongs to a batch.
+    """
+
+    __slots__ = ("_session", "in_batch", "names", "portals", "skips", "unnamed")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.names: dict[bytes, Statement] = {}
+        self.unnamed: Statement | None = None
+        self.portals: dict[bytes, tuple[Statement, tuple[str | None, ...] | None]] = {}
+        self.skips = False
+        self.in_batch = False
+
+    @property
+    def is_skipping(self) -> bool:
+        """Whether messages are ignored until the next Sync, by the proxy or by PostgreSQL."""
+        if self.skips:
+            return True
+        server = self._session.server
+        return server is not None and server.ledger.skipping
+
+    # Names.
+
+    def can_deallocate(self, name: str) -> bool:
+        """Whether DEALLOCATE of `name` ('' for ALL) concerns the client's own statements."""
+        return not name or quoting.to_bytes(name) in self.names
+
+    def deallocate(self, name: str) -> None:
+        """Forget one statement, or all for ''."""
+        if name:
+            self.names.pop(quoting.to_bytes(name), None)
+        else:
+            self.names.clear()
+
+    def forget_statements(self) -> None:
+        """DISCARD ALL."""
+        self.names.clear()
+        self.unnamed = None
+
+    # Frames.
+
+    def frame(self, code: int, reader: FrameReader) -> bool:
+        """Handle the whole frame at the front of the input; False if it has to wait."""
+        if code == codes.SYNC:
+            reader.take_frame()
+            return self._sync()
+        if code == codes.FLUSH:
+            self._flush(reader.take_frame())
+            return True
+        session = self._session
+        if code == codes.CLOSE:
+            message = reader.look(reader.size)
+            if message[5:6] == b"S":
+                reader.take_frame()
+                self._close_statement(message)
+                return True
+        if not session.ensure_server():
+            return session.state == State.IDLE
+        message = reader.take_frame()
+        try:
+            if code == codes.PARSE:
+                self._parse(message)
+            elif code == codes.BIND:
+                self._bind(message)
+            elif code == codes.EXECUTE:
+                self._execute(message)
+            elif code == codes.DESCRIBE:
+                self._describe(message)
+            else:
+                self._send(message, CLOSE)
+        except ProxyError as error:
+            if error.severity == "FATAL":
+                raise
+            self.refuse(error)
+        return True
+
+    def _parse(self, message: bytes) -> None:
+        session = self._session
+        name_end = message.find(b"\0", 5)
+        text_end = message.find(b"\0", name_end + 1)
+        if name_end < 0 or text_end < 0:
+            raise ProtocolViolation("invalid string in message")
+        name = message[5:name_end]
+        body = message[name_end + 1 :]
+        if name and name in self.names:
+            raise DuplicateStatement(f'prepared statement "{quoting.to_text(name)}" already exists')
+        if len(self.names) >= session.limits.max_prepared_statements:
+            raise LimitExceeded(
+                f"a client may hold {session.limits.max_prepared_statements} prepared statements at a time",
+                hint="Close statements that are no longer used, or raise limits.max_prepared_statements_per_client.",
+            )
+        statement = session.shared.catalog.find(session.context.plan_key, body)
+        if statement is None:
+            statement = self._learn(body, message[name_end + 1 : text_end])
+        if statement.verdict.needs_rules:
+            error = judge(statement.verdict, session.policy)
+            if error is not None:
+                raise error
+        server = self._begin(statement)
+        if name:
+            self.names[name] = statement
+            if server.prepared.touch(statement.server_name):
+                self._reply_locally(backend.PARSE_COMPLETE, name)
+            else:
+                self._send_parse(server, statement, PARSE, name)
+        else:
+            self.unnamed = statement
+            server.prepared.unnamed = statement
+            server.ledger.parses.append(ParseRecord(b"", None))
+            self._send(message if statement.note is None else statement.parse_unnamed, PARSE)
+
+    def _learn(self, body: bytes, text: bytes) -> Statement:
+        """A text that is new: judge it, and work out what servers are given for it."""
+        session = self._session
+        verdict = session.shared.verdicts.verdict(text)
+        single = verdict.single
+        sent = None if single is None else substitute(single, text, session.settings, self.can_deallocate)
+        if sent is None or sent.texts == (text,):
+            statement = session.shared.catalog.add(session.context.plan_key, body, body, verdict)
+        else:
+            # What is sent depends on the client's own settings, so nobody else can share it.
+            types = body[len(text) :]
+            statement = Prepared(session.shared.catalog.next_name(), sent.texts[-1] + types, verdict)
+        statement.note = sent
+        return statement
+
+    def _send_parse(self, server: ServerPort, statement: Statement, unit: int, client_name: bytes | None) -> None:
+        surplus = server.prepared.add(statement.server_name)
+        if surplus is not None:
+            self._send(close_statement(surplus), CLOSE | DROP)
+        server.ledger.parses.append(ParseRecord(statement.server_name, client_name))
+        self._send(statement.parse, unit)
+
+    def _ensure_parsed(self, server: ServerPort, statement: Statement, *, named: bool) -> None:
+        """Have the statement on this server."""
+        if named:
+            if not server.prepared.touch(statement.server_name):
+                self._send_parse(server, statement, PARSE | DROP, None)
+        elif server.prepared.unnamed is not statement:
+            server.prepared.unnamed = statement
+            server.ledger.parses.append(ParseRecord(b"", None))
+            self._send(statement.parse_unnamed, PARSE | DROP)
+
+    def _statement(self, name: bytes) -> Statement:
+        statement = self.names.get(name) if name else self.unnamed
+        if statement is None:
+            if not name:
+                raise InvalidStatement("unnamed prepared statement does not exist")
+            raise InvalidStatement(f'prepared statement "{quoting.to_text(name)}" does not exist')
+        return statement
+
+    def _bind(self, message: bytes) -> None:
+        session = self._session
+        portal_end = message.find(b"\0", 5)
+        name_end = message.find(b"\0", portal_end + 1)
+        if portal_end < 0 or name_end < 0:
+            raise ProtocolViolation("invalid string in message")
+        name = message[portal_end + 1 : name_end]
+        statement = self._statement(name)
+        bound = None
+        single = statement.verdict.single
+        if single is not None and single.set_config:
+            bound = _bound_values(message[name_end + 1 :])
+            values = bound
+            error = judge_bind(single, lambda number: _value(values, number), session.policy)
+            if error is not None:
+                raise error
+        server = self._begin(statement)
+        self._ensure_parsed(server, statement, named=bool(name))
+        self.portals[message[5:portal_end]] = (statement, bound)
+        if name:
+            message = frame(codes.BIND, message[5 : portal_end + 1] + statement.server_name + message[name_end:])
+        self._send(message, BIND)
+
+    def large_bind(self, reader: FrameReader) -> bool:
+        """A Bind that is too large to hold: change its head and stream the rest."""
+        session = self._session
+        head = reader.look(_MAX_BIND_HEAD_BYTES)
+        portal_end = head.find(b"\0", 5)
+        name_end = head.find(b"\0", portal_end + 1)
+        if portal_end < 0 or name_end < 0:
+            raise ProtocolViolation("invalid string in message")
+        name = head[portal_end + 1 : name_end]
+        size = reader.size
+        try:
+            statement = self._statement(name)
+            single = statement.verdict.single
+            if single is not None and single.set_config:
+                raise LimitExceeded("a set_config() call with parameters of this size is not accepted")
+        except ProxyError as error:
+            self.refuse(error)
+            return True  # the frame is skipped with the rest of the batch
+        if not session.ensure_server():
+            return session.state == State.IDLE
+        server = self._begin(statement)
+        self._ensure_parsed(server, statement, named=bool(name))
+        self.portals[head[5:portal_end]] = (statement, None)
+        new_name = statement.server_name if name else b""
+        new_size = size - len(name) + len(new_name)
+        reader.take_some(name_end)
+        self._send(bytes((codes.BIND,)) + (new_size - 1).to_bytes(4, "big") + head[5 : portal_end + 1] + new_name, BIND)
+        session.stream_rest(size - name_end)
+        return True
+
+    def _describe(self, message: bytes) -> None:
+        if message[5:6] != b"S":
+            self._send(message, DESCRIBE)
+            return
+        name = message[6:-1]
+        statement = self._statement(name)
+        server = self._begin(statement)
+        self._ensure_parsed(server, statement, named=bool(name))
+        self._send(frontend.describe(b"S", statement.server_name) if name else message, DESCRIBE)
+
+    def _execute(self, message: bytes) -> None:
+        session = self._session
+        server = session.server
+        assert server is not None
+        portal_end = message.find(b"\0", 5)
+        known = self.portals.get(message[5:portal_end])
+        if known is None:
+            self._send(message, EXECUTE)  # a cursor of DECLARE, or an error that PostgreSQL words itself
+            return
+        statement, bound = known
+        verdict = statement.verdict
+        sent = statement.note
+        if verdict.taint or verdict.pin:
+            taint = verdict.taint if verdict.single is None else residue(verdict.single, self.can_deallocate)
+            error = session.note_residue(server, taint, verdict.pin)
+            if error is not None:
+                raise error
+        if not isinstance(sent, Substitute) or sent.effect is None:
+            self._send(message, EXECUTE)
+        else:
+            self._send(message, EXECUTE | NOTED)
+            server.ledger.notes.append(Effect(sent.effect.statement, sent.effect.tag, bound))
+            for name in sent.captures:
+                self._capture(server, name)
+        if verdict.single is not None:
+            session.progress.after(verdict.single.kind)
+            if verdict.single.kind == Kind.RESET_ALL:
+                session.progress.in_place = False  # what was reset is put in place anew
+
+    def _capture(self, server: ServerPort, name: str) -> None:
+        """Ask for the value that was just SET: PostgreSQL does not report what the transaction takes back."""
+        server.prepared.unnamed = None
+        server.ledger.parses.append(ParseRecord(b"", None))
+        self._send(frontend.parse(b"", b"SHOW " + quoting.setting_name(name)), PARSE | DROP)
+        self._send(frontend.bind(b"", b"", ()), BIND | DROP)
+        self._send(frontend.execute(b""), EXECUTE | DROP | NOTED)
+        server.ledger.notes.append(Capture(name))
+
+    def _close_statement(self, message: bytes) -> None:
+        name = message[6:-1]
+        if name:
+            self.names.pop(name, None)
+        else:
+            self.unnamed = None
+        self._reply_locally(backend.CLOSE_COMPLETE, None)
+
+    def _flush(self, message: bytes) -> None:
+        if self.in_batch:
+            self._session.send(message)
+
+    def _sync(self) -> bool:
+        session = self._session
+        self.skips = False
+        server = session.server
+        if server is None or not self.in_batch:
+            session.reply(backend.READY[session.status])
+            return True
+        session.state = State.BUSY
+        server.ledger.units.append(SYNC)
+        session.send(frontend.SYNC)
+        return False
+
+    # Sending.
+
+    def _begin(self, statement: Statement) -> ServerPort:
+        """Before the first message that concerns `statement`: the context, unless it needs none."""
+        session = self._session
+        server = session.server
+        assert server is not None
+        single = statement.verdict.single
+        if single is not None and (single.kind in BARE or single.kind == Kind.NO_BLOCK):
+            return server
+        progress = session.progress
+        if not self.in_batch:
+            progress.status = session.status
+        if progress.in_place or progress.status == codes.FAILED:
+            return server
+        if session.status == codes.IN_TRANSACTION and not self.in_batch:
+            session.begin_segment()
+            session.inject_query(server)
+            self._enter_batch()
+        else:
+            self._inject(server)
+        return server
+
+    def _inject(self, server: ServerPort) -> None:
+        """Put the context in place by a Bind and Execute without Sync."""
+        session = self._session
+        context = session.context
+        if not server.prepared.touch(context.statement_name):
+            surplus = server.prepared.add(context.statement_name)
+            if surplus is not None:
+                self._send(close_statement(surplus), CLOSE | DROP)
+            server.ledger.parses.append(ParseRecord(context.statement_name, None))
+            self._send(context.parse, PARSE | DROP | INJECTED)
+        self._send(context.bind_execute, BIND | DROP | INJECTED)
+        server.ledger.units.append(EXECUTE | DROP | INJECTED)
+        session.progress.in_place = True
+        session.stats.context_injections += 1
+
+    def _enter_batch(self) -> None:
+        self.in_batch = True
+        self._session.state = State.BATCH
+
+    def _send(self, message: bytes, unit: int) -> None:
+        session = self._session
+        server = session.server
+        assert server is not None
+        if not self.in_batch:
+            session.begin_segment()
+            self._enter_batch()
+        server.ledger.units.append(unit)
+        session.send(message)
+
+    def _reply_locally(self, data: bytes, defines: bytes | None) -> None:
+        """Answer in the client's order: at once if nothing is owed, else when its turn comes."""
+        session = self._session
+        server = session.server
+        if server is None or not server.ledger.units:
+            session.reply(data)
+        else:
+            server.ledger.units.append(LOCAL)
+            server.ledger.notes.append(LocalReply(data, defines))
+
+    def refuse(self, error: ProxyError) -> None:
+        """Fail the batch with an error of the proxy's own; PostgreSQL must see the transaction fail too."""
+        session = self._session
+        server = session.server
+        if server is None or (session.status == codes.IDLE and not self.in_batch):
+            session.reply(backend.error_response(error))
+        else:
+            self._send(frontend.bind(b"", _NO_SUCH_STATEMENT, ()), BIND | NOTED)
+            server.ledger.notes.append(Refusal(error))
+        self.skips = True
+
+
+def _bound_values(rest: bytes) -> tuple[str | None, ...]:
+    """The parameters of a Bind, from behind its two names; text and its binary form are the same bytes."""
+    reader = Reader(rest)
+    reader.take(2 * reader.int16())
+    values: list[str | None] = []
+    for _ in range(reader.int16()):
+        size = reader.int32()
+        values.append(None if size < 0 else quoting.to_text(reader.take(size)))
+    return tuple(values)
+
+
+def _value(bound: tuple[str | None, ...], number: int) -> str | None:
+    return bound[number - 1] if 0 < number <= len(bound) else None

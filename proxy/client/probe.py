@@ -1,0 +1,114 @@
+"""Try a client's startup settings on a server, as PostgreSQL would at connection start: bad values are refused at login
+with PostgreSQL's own words, good ones come back in PostgreSQL's own spelling."""
+
+from __future__ import annotations
+
+import asyncio
+
+from proxy.client.services import ClientServices
+from proxy.context import quoting
+from proxy.context.client_settings import Parts
+from proxy.context.context import REPORTED
+from proxy.errors import InvalidStartupParameter, ProxyError, ServerLost
+from proxy.pool.limits import PoolKey
+from proxy.pool.ports import PooledServer
+from proxy.server.connection import ServerConnection
+from proxy.server.jobs import Outcome, query_job
+from proxy.tenants.model import Tenant
+
+_UNPROBED = frozenset({"application_name"})
+"""PostgreSQL takes any value of these, and clients differ in them: a probe for each would be in vain."""
+_MAX_REMEMBERED = 10_000
+_TIMEOUT_S = 30.0
+
+
+class _Borrower:
+    """Asks a pool for one server on behalf of a login."""
+
+    def __init__(self, tenant: Tenant) -> None:
+        self.tenant_id = tenant.id
+        self.max_servers = tenant.tier.max_server_connections or 0
+        self.server: asyncio.Future[PooledServer] = asyncio.get_running_loop().create_future()
+
+    def granted(self, server: PooledServer) -> None:
+        """Here it is."""
+        self.server.set_result(server)
+
+    def refused(self, error: ProxyError) -> None:
+        """There is none."""
+        self.server.set_exception(error)
+
+    def still_waiting(self, waited_s: float) -> None:
+        """A login has nothing to say yet."""
+
+
+async def probe(services: ClientServices, tenant: Tenant, key: PoolKey, settings: dict[str, Parts]) -> dict[str, Parts]:
+    """The settings as they are to be kept: canonical, without those that servers have by themselves.
+
+    Raises InvalidStartupParameter with PostgreSQL's message, or what kept a server from being had.
+    """
+    asked = {name: parts for name, parts in settings.items() if name not in _UNPROBED}
+    if not asked:
+        return settings
+    memory = (key, tuple(sorted(asked.items())))
+    known = services.probed.get(memory)
+    if known is None:
+        known = await _ask(services, tenant, key, asked)
+        if len(services.probed) >= _MAX_REMEMBERED:
+            services.probed.clear()
+        services.probed[memory] = known
+    return {**{name: parts for name, parts in settings.items() if name in _UNPROBED}, **known}
+
+
+async def _ask(services: ClientServices, tenant: Tenant, key: PoolKey, asked: dict[str, Parts]) -> dict[str, Parts]:
+    pool = services.pools.pool(key)
+    borrower = _Borrower(tenant)
+    server = pool.acquire(borrower)
+    if server is None:
+        try:
+            server = await borrower.server
+        except asyncio.CancelledError:
+            pool.forget(borrower)
+            if borrower.server.done() and not borrower.server.cancelled() and not borrower.server.exception():
+                pool.release(borrower.server.result())
+            raise
+    assert isinstance(server, ServerConnection)
+    try:
+        outcome = await _run(server, asked)
+    finally:
+        pool.release(server)
+    if outcome.error is not None:
+        raise _refused(outcome.error)
+    baseline = server.parameters
+    kept: dict[str, Parts] = {}
+    for name, value in zip(asked, outcome.values, strict=True):
+        canonical = asked[name] if name in quoting.LIST_QUOTED else (quoting.to_text(value or b""),)
+        reported = REPORTED.get(name)
+        if reported is None or baseline.get(reported) != value:
+            kept[name] = canonical
+    return kept
+
+
+async def _run(server: ServerConnection, asked: dict[str, Parts]) -> Outcome:
+    finished: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+    statements = [quoting.set_local(name, parts) for name, parts in asked.items()]
+    statements += [b"SHOW " + quoting.setting_name(name) for name in asked]
+
+    def done(outcome: Outcome) -> None:
+        if not finished.done():
+            finished.set_result(outcome)
+
+    server.run(query_job(b"; ".join(statements), done), _TIMEOUT_S)
+    return await asyncio.shield(finished)
+
+
+def _refused(fields: dict[str, str]) -> ProxyError:
+    sqlstate = fields.get("C", "22023")
+    if sqlstate == ServerLost.sqlstate:
+        return ServerLost(fields.get("M", "the server connection was lost"))
+    return InvalidStartupParameter(
+        fields.get("M", "invalid startup parameter"),
+        hint=fields.get("H"),
+        details=fields.get("D"),
+        server_sqlstate=sqlstate,
+    ).with_sqlstate(sqlstate)

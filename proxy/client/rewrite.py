@@ -1,0 +1,219 @@
+"""Put the context into a Query that is more than plain statements: statement by statement, again after each end of a
+transaction, with the session's SETs turned into SET LOCAL.
+
+The text between statements is kept as the client wrote it; every insertion is noted, so that error positions can be put
+right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from proxy.context import quoting
+from proxy.context.client_settings import ClientSettings
+from proxy.context.context import REPORTED, Context
+from proxy.guard.statements import SettingChange, Statement, StatementKind
+from proxy.server.ledger import (
+    DROP,
+    INJECTED,
+    NOTED,
+    QUERY,
+    STATEMENT,
+    Capture,
+    Effect,
+    Note,
+    PositionMap,
+)
+from proxy.wire import codes
+
+Kind = StatementKind
+
+ENDS_TRANSACTION = frozenset({Kind.COMMIT, Kind.ROLLBACK, Kind.PREPARE_TRANSACTION})
+CHAINS = frozenset({Kind.COMMIT_CHAIN, Kind.ROLLBACK_CHAIN})
+BARE = ENDS_TRANSACTION | CHAINS | {Kind.BEGIN, Kind.SET_TRANSACTION, Kind.ROLLBACK_TO}
+"""Statements that need no context: they read nothing, and some must come before the first snapshot.
+
+SAVEPOINT is not among them: a context put in place behind a savepoint would be lost by ROLLBACK TO.
+"""
+SESSION_CHANGES = frozenset({Kind.SET, Kind.SET_CHARACTERISTICS, Kind.RESET, Kind.RESET_ALL, Kind.SET_CONFIG})
+NOTED_KINDS = ENDS_TRANSACTION | CHAINS | {Kind.SAVEPOINT, Kind.RELEASE, Kind.ROLLBACK_TO}
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where the transaction stands, as predicted along the path on which everything succeeds."""
+
+    status: int
+    in_place: bool
+
+    def after(self, kind: StatementKind) -> None:
+        """Move on past a statement of this kind."""
+        if kind == Kind.BEGIN:
+            if self.status == codes.IDLE:
+                self.status = codes.IN_TRANSACTION
+        elif kind in ENDS_TRANSACTION:
+            self.status = codes.IDLE
+            self.in_place = False
+        elif kind in CHAINS:
+            self.status = codes.IN_TRANSACTION
+            self.in_place = False
+        elif kind == Kind.ROLLBACK_TO:
+            self.status = codes.IN_TRANSACTION
+            self.in_place = True
+
+
+@dataclass(slots=True)
+class Substitute:
+    """What is sent in a statement's place: `texts` (all but the last one's replies are dropped) and how success is noted.
+
+    `captures` are settings whose new value is asked for right behind, because PostgreSQL reports no change that a
+    transaction takes back. `shift_at`, `shift`: the place in the last text where characters were put in, and how many.
+    """
+
+    texts: tuple[bytes, ...]
+    effect: Effect | None = None
+    captures: tuple[str, ...] = ()
+    shift_at: int = 0
+    shift: int = 0
+
+
+def is_session_change(statement: Statement) -> bool:
+    """Whether the statement changes settings beyond its transaction."""
+    kind = statement.kind
+    return kind in SESSION_CHANGES and not (kind == Kind.SET and all(change.is_local for change in statement.changes))
+
+
+Owns = Callable[[str], bool]
+"""Whether a prepared statement's name ('' for all) is one of the client's protocol-level statements."""
+
+
+def residue(statement: Statement, owns: Owns) -> int:
+    """The taint that a statement leaves as it is sent, which may be less than what it would as it was written."""
+    if statement.kind == Kind.DEALLOCATE and owns(statement.name):
+        return 0
+    if statement.kind == Kind.SET_CONFIG:
+        return 0 if statement.local_form is not None or statement.set_config[0].is_local is True else statement.taint
+    return 0 if is_session_change(statement) else statement.taint
+
+
+def substitute(statement: Statement, text: bytes, settings: ClientSettings, owns: Owns) -> Substitute | None:
+    """What to send for `statement`; None: as it is, and nothing is to be noted."""
+    kind = statement.kind
+    if kind in NOTED_KINDS:
+        return Substitute((text,), Effect(statement))
+    if kind == Kind.SET_CONFIG:
+        local = statement.local_form
+        if local is None:
+            return Substitute((text,), Effect(statement))
+        return Substitute((local,), Effect(statement), (), statement.local_at, len(local) - len(text))
+    if kind == Kind.DEALLOCATE and owns(statement.name):
+        tag = b"DEALLOCATE" if statement.name else b"DEALLOCATE ALL"
+        return Substitute((_nothing(settings),), Effect(statement, tag))
+    if not is_session_change(statement):
+        return None
+    if kind == Kind.RESET_ALL:
+        resets = tuple(quoting.set_local(name, settings.default(name)) for name in sorted(settings.names()))
+        return Substitute((*resets, _nothing(settings)), Effect(statement, b"RESET"))
+    captures = tuple(change.name for change in statement.changes if _is_captured(change))
+    if kind == Kind.RESET:
+        texts = tuple(quoting.set_local(change.name, settings.default(change.name)) for change in statement.changes)
+        return Substitute(texts, Effect(statement, b"RESET"))
+    if kind == Kind.SET_CHARACTERISTICS:
+        texts = tuple(quoting.set_local(change.name, change.value) for change in statement.changes)
+        return Substitute(texts, Effect(statement), captures)
+    local = statement.local_form
+    if local is None or any(change.value is None for change in statement.changes):
+        texts = tuple(
+            quoting.set_local(c.name, c.value if c.value is not None else settings.default(c.name))
+            for c in statement.changes
+        )
+        return Substitute(texts or (text,), Effect(statement), captures)
+    return Substitute((local,), Effect(statement), captures, statement.local_at, len(local) - len(text))
+
+
+def _is_captured(change: SettingChange) -> bool:
+    return change.name in REPORTED and change.name != "search_path"
+
+
+def _nothing(settings: ClientSettings) -> bytes:
+    """A statement with a command tag and no consequence: PostgreSQL still refuses it in a failed transaction."""
+    return quoting.set_local("application_name", settings.current().get("application_name"))
+
+
+@dataclass(slots=True)
+class Rewritten:
+    """A Query ready to send, what its replies mean, and where the transaction will stand."""
+
+    sql: bytes
+    units: list[int]
+    notes: list[Note]
+    positions: PositionMap
+    progress: Progress
+
+
+@dataclass(slots=True)
+class Rewriter:
+    """Builds one `Rewritten`."""
+
+    context: Context
+    settings: ClientSettings
+    progress: Progress
+    owns: Owns
+    _pieces: list[bytes] = field(default_factory=list)
+    _length: int = 0
+    _units: list[int] = field(default_factory=list)
+    _notes: list[Note] = field(default_factory=list)
+    _edits: list[tuple[int, int]] = field(default_factory=list)
+
+    def rewrite(self, text: bytes, statements: tuple[Statement, ...]) -> Rewritten:
+        """Rewrite a Query's text."""
+        done = 0
+        for statement in statements:
+            self._keep(text[done : statement.start])
+            self._add(statement, text[statement.start : statement.end])
+            done = statement.end
+        self._keep(text[done:])
+        self._units.append(QUERY)
+        sql = b"".join(self._pieces)
+        return Rewritten(sql, self._units, self._notes, PositionMap(sql, tuple(self._edits)), self.progress)
+
+    def _keep(self, text: bytes) -> None:
+        self._pieces.append(text)
+        self._length += len(text)
+
+    def _insert(self, text: bytes, units: list[int]) -> None:
+        """Put in text of our own; the position of anything behind it moves."""
+        self._keep(text)
+        self._edits.append((self._length, len(text.decode("utf-8", "replace"))))
+        self._units += units
+
+    def _add(self, statement: Statement, text: bytes) -> None:
+        progress = self.progress
+        if progress.status != codes.FAILED and not progress.in_place and statement.kind not in BARE:
+            self._insert(self.context.prefix, [STATEMENT | DROP | INJECTED] * self.context.statements)
+            progress.in_place = True
+        sent = substitute(statement, text, self.settings, self.owns)
+        if sent is None:
+            self._keep(text)
+            self._units.append(STATEMENT)
+        else:
+            self._add_substitute(sent, text)
+        progress.after(statement.kind)
+
+    def _add_substitute(self, sent: Substitute, text: bytes) -> None:
+        for extra in sent.texts[:-1]:
+            self._insert(extra + b"; ", [STATEMENT | DROP])
+        last = sent.texts[-1]
+        start = self._length
+        self._keep(last)
+        if last != text:
+            self._edits.append((start + sent.shift_at, len(last) - len(text)))
+        if sent.effect is not None:
+            self._units.append(STATEMENT | NOTED)
+            self._notes.append(sent.effect)
+        else:
+            self._units.append(STATEMENT)
+        for name in sent.captures:
+            self._insert(b"; SHOW " + quoting.setting_name(name), [STATEMENT | DROP | NOTED])
+            self._notes.append(Capture(name))

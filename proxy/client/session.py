@@ -1,0 +1,465 @@
+"""One client's session after login: what its bytes mean, what goes to a server, when a server is needed or given back.
+
+The heart of the proxy, as a core: bytes in, decisions out through a `SessionSink`. One segment (client frames up to a
+Query, FunctionCall or Sync) is under way at a time; the rest waits in the client's buffer. `simple.py` and `extended.py`
+hold the two protocols' recipes and `replies.py` what answers mean; this file holds the state they share and every
+transition of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.client.extended import ExtendedProtocol
+from proxy.client.ports import Clock, ServerPort, SessionSink
+from proxy.client.replies import Replies
+from proxy.client.rewrite import Progress
+from proxy.client.simple import SimpleProtocol
+from proxy.client.states import State
+from proxy.context.client_settings import ClientSettings
+from proxy.context.context import Context, ContextBuilder
+from proxy.errors import MessageTooLarge, PoolFull, ProtocolViolation, ProxyError
+from proxy.guard.rules import GuardPolicy
+from proxy.guard.verdicts import Verdict, VerdictCache
+from proxy.observe.counters import TrafficStats
+from proxy.server.ledger import DROP, INJECTED, QUERY, STATEMENT, SYNC
+from proxy.server.prepared import StatementCatalog
+from proxy.tenants.model import Tenant
+from proxy.wire import backend, codes, frontend
+from proxy.wire.framing import FrameReader
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """What one client may send and hold: bytes of a message, bytes of SQL, bytes of input waiting, statement names."""
+
+    max_message_bytes: int
+    max_query_bytes: int
+    client_buffer_bytes: int
+    max_prepared_statements: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionShared:
+    """What all sessions of a process share."""
+
+    builder: ContextBuilder
+    verdicts: VerdictCache
+    catalog: StatementCatalog[Verdict]
+    clock: Clock
+
+
+_INJECTED_STATEMENT: Final = STATEMENT | DROP | INJECTED
+_INJECTED_QUERY: Final = QUERY | DROP | INJECTED
+_STREAM_OVER: Final = 64 * 1024
+"""Bind and CopyData frames larger than this are passed on as they arrive."""
+_COPY_FRAMES: Final = bytes((codes.COPY_DATA, codes.COPY_DONE, codes.COPY_FAIL))
+_TEXT_FRAMES: Final = bytes((codes.QUERY, codes.PARSE, codes.DESCRIBE, codes.EXECUTE, codes.CLOSE))
+_EXTENDED_FRAMES: Final = bytes((codes.PARSE, codes.BIND, codes.DESCRIBE, codes.EXECUTE, codes.CLOSE))
+
+
+class Session:
+    """The state of one logged-in client.
+
+    `shown` are the ParameterStatus values that the client was told; `baseline` those that servers of its pool report by
+    themselves.
+    """
+
+    __slots__ = (
+        "_began",
+        "_input",
+        "_lent_at",
+        "_out",
+        "_pumping",
+        "_streaming",
+        "_to_server",
+        "baseline",
+        "cancel_is_held",
+        "context",
+        "extended",
+        "last_activity",
+        "limits",
+        "pinned",
+        "policy",
+        "progress",
+        "replies",
+        "server",
+        "settings",
+        "shared",
+        "shown",
+        "simple",
+        "sink",
+        "state",
+        "stats",
+        "status",
+        "tenant",
+    )
+
+    def __init__(
+        self,
+        sink: SessionSink,
+        shared: SessionShared,
+        tenant: Tenant,
+        policy: GuardPolicy,
+        settings: ClientSettings,
+        limits: SessionLimits,
+        stats: TrafficStats,
+        baseline: dict[bytes, bytes],
+    ) -> None:
+        self.sink = sink
+        self.shared = shared
+        self.tenant = tenant
+        self.policy = policy
+        self.settings = settings
+        self.limits = limits
+        self.stats = stats
+        self.baseline = baseline
+        self.context: Context = shared.builder.build(tenant, settings.effective)
+        self.shown: dict[bytes, bytes] = {**baseline, **self.context.reported}
+        self.state = State.IDLE
+        self.status: int = codes.IDLE
+        self.progress = Progress(codes.IDLE, in_place=False)
+        self.server: ServerPort | None = None
+        self.pinned = ""
+        self.cancel_is_held = False
+        self.replies = Replies(self)
+        self.simple = SimpleProtocol(self)
+        self.extended = ExtendedProtocol(self)
+        self._input = FrameReader()
+        self._out: list[bytes] = []
+        self._to_server: list[bytes] = []
+        self._streaming = 0
+        self._pumping = False
+        self._began = 0.0
+        self._lent_at = 0.0
+        self.last_activity = shared.clock()
+
+    # What the shell tells the session.
+
+    def client_data(self, data: bytes) -> None:
+        """Bytes from the client."""
+        self.stats.received_bytes += len(data)
+        self._input.feed(data)
+        self.pump()
+
+    def granted(self, server: ServerPort) -> None:
+        """A server, asked for with `acquire`, is here."""
+        self._attach(server)
+        self.pump()
+
+    def refused(self, error: ProxyError) -> None:
+        """No server can be had: the segment that asked for one fails; the connection goes on unless the error is FATAL."""
+        self.state = State.IDLE
+        if error.severity == "FATAL":
+            self.hang_up(error)
+            return
+        self._fail_segment(error)
+        self.pump()
+
+    def change_tenant(self, tenant: Tenant, policy: GuardPolicy) -> None:
+        """The tenant's entry in the registry changed; only between transactions."""
+        self.tenant = tenant
+        self.policy = policy
+        self.refresh_context()
+
+    def server_data(self) -> None:
+        """The server's ledger was fed: pass on what is the client's, and see whether a segment ended."""
+        server = self.server
+        assert server is not None
+        ledger = server.ledger
+        out = ledger.out
+        done = 0
+        while status := ledger.advance():
+            done = status
+            self.replies.report_parameters(status, server, out)
+            out.append(backend.READY[status])
+        if out:
+            data = out[0] if len(out) == 1 else b"".join(out)
+            out.clear()
+            self.stats.sent_bytes += len(data)
+            self.sink.to_client(data)
+        if done:
+            self._segment_done(done, server)
+        elif self.state not in (State.WAITING, State.BUSY) and len(self._input):
+            self.pump()
+
+    def detach(self) -> ServerPort | None:
+        """The client is gone or the server is: give up the server, if there is one, in whatever state it is."""
+        server, self.server = self.server, None
+        self.state = State.CLOSED
+        return server
+
+    @property
+    def input_is_full(self) -> bool:
+        """Whether the client should not be read from for now."""
+        return len(self._input) > self.limits.client_buffer_bytes and self.state in (State.WAITING, State.BUSY)
+
+    @property
+    def is_in_copy(self) -> bool:
+        """Whether the server waits for CopyData."""
+        return self.state == State.COPY_IN
+
+    @property
+    def owes_sync(self) -> bool:
+        """Whether the server waits for a Sync to end what was sent."""
+        return self.state == State.BATCH or (self.state == State.COPY_IN and self.extended.in_batch)
+
+    @property
+    def is_mid_frame(self) -> bool:
+        """Whether the server has got only a part of a message."""
+        return self._streaming > 0
+
+    @property
+    def is_between_transactions(self) -> bool:
+        """Whether ending the connection now would lose nothing."""
+        return self.status == codes.IDLE and self.state in (State.IDLE, State.HELD)
+
+    # Decisions that the two protocols share.
+
+    def pump(self) -> None:
+        """Work through the client's input as far as the state allows, then send what came of it."""
+        if self._pumping:
+            return
+        self._pumping = True
+        try:
+            while self.state != State.CLOSED and self._step():
+                pass
+            self.flush()
+            if self.state == State.HELD and self.status == codes.IDLE and not self.pinned and self.server is not None:
+                self._give_back(self.server)  # it turned out not to be needed
+        except ProxyError as error:
+            self.hang_up(error)
+        finally:
+            self._pumping = False
+
+    def flush(self) -> None:
+        """Send what has gathered, in one write each way."""
+        if self._to_server and self.server is not None:
+            parts = self._to_server
+            data = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts.clear()
+            self.server.write(data)
+        if self._out:
+            data = b"".join(self._out)
+            self._out.clear()
+            self.stats.sent_bytes += len(data)
+            self.sink.to_client(data)
+
+    def send(self, data: bytes) -> None:
+        """Queue bytes for the server."""
+        self._to_server.append(data)
+
+    def reply(self, data: bytes) -> None:
+        """Queue bytes for the client."""
+        self._out.append(data)
+
+    def hang_up(self, error: ProxyError | None) -> None:
+        """End the connection; `error` is the last thing the client hears."""
+        self.flush()
+        if self.state != State.CLOSED:
+            self.sink.hang_up(error)
+
+    def ensure_server(self) -> bool:
+        """Have a server attached; False if the session must wait for one, or if there is none to be had."""
+        if self.server is not None:
+            return True
+        try:
+            server = self.sink.acquire()
+        except ProxyError as error:
+            self.refused(error)
+            return False
+        if server is None:
+            self.state = State.WAITING
+            return False
+        self._attach(server)
+        return True
+
+    def begin_segment(self) -> ServerPort:
+        """Something is about to be sent with nothing under way; the server's session follows the client's first."""
+        server = self.server
+        assert server is not None
+        self._began = self.shared.clock()
+        server.ledger.failed = False
+        self.progress.status = self.status
+        if self.status == codes.IDLE and server.followed != self.context.followed:
+            self.send(self.context.follow(server.followed))
+            server.ledger.units.append(_INJECTED_QUERY)
+            server.followed = self.context.followed
+            server.prepared.unnamed = None
+        return server
+
+    def inject_query(self, server: ServerPort) -> None:
+        """Put the context in place by a Query of its own: it takes no snapshot, and its failure fails the block."""
+        self.send(self.context.query)
+        server.ledger.units.extend([_INJECTED_STATEMENT] * self.context.statements)
+        server.ledger.units.append(_INJECTED_QUERY)
+        server.prepared.unnamed = None
+        self.cancel_is_held = True
+        self.progress.in_place = True
+        self.stats.context_injections += 1
+
+    def note_residue(self, server: ServerPort, taint: int, pin: str) -> ProxyError | None:
+        """Note what a statement leaves behind on the server; an error if the tenant may not keep it there."""
+        if taint > server.taint:
+            server.taint = taint
+        if pin and not self.pinned:
+            if not self.sink.claim_pin():
+                return PoolFull(
+                    f"too many server connections of this tenant are held by session state ({pin})",
+                    hint="Raise max_pinned of the tenant's tier, or use a direct connection for what needs a session.",
+                )
+            self.pinned = pin
+            self.stats.pins += 1
+        return None
+
+    def refresh_context(self) -> None:
+        """Build the context anew from the client's settings."""
+        self.context = self.shared.builder.build(self.tenant, self.settings.effective)
+
+    def reset_all(self) -> None:
+        """RESET ALL outside a transaction."""
+        self.settings.reset_all()
+        self.settings.commit()
+        self.refresh_context()
+        self.replies.report_view(self._out)
+
+    def discard_all(self) -> None:
+        """DISCARD ALL outside a transaction: forget what is the client's own; a pinned server goes back."""
+        self.reset_all()
+        self.extended.forget_statements()
+        if self.pinned and self.server is not None:
+            self.unpin()
+            self._give_back(self.server)
+
+    def unpin(self) -> None:
+        """The state for which the server was kept is gone."""
+        self.pinned = ""
+        self.sink.unpin()
+
+    # Transitions.
+
+    def _attach(self, server: ServerPort) -> None:
+        self.server = server
+        server.ledger.owner = self.replies
+        self.state = State.HELD
+        self.progress.in_place = False
+        self._lent_at = self.shared.clock()
+
+    def _give_back(self, server: ServerPort) -> None:
+        self.server = None
+        self.state = State.IDLE
+        self.baseline = server.parameters
+        self.stats.transaction_seconds += self.shared.clock() - self._lent_at
+        self.sink.release(server)
+
+    def _segment_done(self, status: int, server: ServerPort) -> None:
+        self.status = status
+        self.stats.queries += 1
+        now = self.shared.clock()
+        self.last_activity = now
+        self.stats.query_seconds.observe(now - self._began)
+        self.cancel_is_held = False
+        self.extended.in_batch = False
+        self.state = State.HELD
+        if status == codes.IDLE:
+            self.stats.transactions += 1
+            if not self.pinned:
+                self._give_back(server)
+        if len(self._input):
+            self.pump()
+
+    def _fail_segment(self, error: ProxyError) -> None:
+        """Answer the frames at the front of the input, which no server will see, with `error`."""
+        if self._input.peek() and self._input.code in _EXTENDED_FRAMES:
+            self.extended.refuse(error)
+            return
+        if self._input.has_whole_frame():
+            self._input.take_frame()
+        self.reply(backend.error_response(error) + backend.READY[codes.IDLE])
+
+    def _step(self) -> bool:
+        """Handle the next frame; False when there is none, or it has to wait."""
+        reader = self._input
+        if self._streaming:
+            return self._stream()
+        state = self.state
+        if state in (State.WAITING, State.BUSY) or not reader.peek():
+            return False
+        code, size = reader.code, reader.size
+        if size > self.limits.max_message_bytes:
+            raise MessageTooLarge(
+                f"a message of {size} bytes is larger than the limit of {self.limits.max_message_bytes} bytes",
+                hint="Raise limits.max_message_bytes, or send less at once.",
+            )
+        if state == State.COPY_IN:
+            return self._copy_frame(code)
+        if code in _COPY_FRAMES:
+            # Left over from a COPY that failed: PostgreSQL ignores them too.
+            return self._start_stream(forward=False)
+        if self.extended.is_skipping and code not in (codes.SYNC, codes.TERMINATE):
+            return self._start_stream(forward=False)
+        if code == codes.BIND and size > _STREAM_OVER and len(reader) >= _STREAM_OVER:
+            return self.extended.large_bind(reader)
+        if code in _TEXT_FRAMES and size > self.limits.max_query_bytes:
+            raise MessageTooLarge(
+                f"a query of {size} bytes is larger than the limit of {self.limits.max_query_bytes} bytes",
+                hint="Raise limits.max_query_bytes, or send data as parameters or by COPY.",
+            )
+        if not reader.has_whole_frame():
+            return False
+        if code == codes.QUERY:
+            return self.simple.query(reader)
+        if code in _EXTENDED_FRAMES or code == codes.SYNC or code == codes.FLUSH:
+            return self.extended.frame(code, reader)
+        if code == codes.FUNCTION_CALL:
+            return self.simple.function_call(reader)
+        if code == codes.TERMINATE:
+            self.hang_up(None)
+            return False
+        raise ProtocolViolation(f"invalid frontend message type {code}")
+
+    def _copy_frame(self, code: int) -> bool:
+        if code == codes.COPY_DATA:
+            return self._start_stream(forward=True)
+        if not self._input.has_whole_frame():
+            return False
+        frame = self._input.take_frame()
+        if code in (codes.COPY_DONE, codes.COPY_FAIL):
+            self.send(frame)
+            self.state = State.BATCH if self.extended.in_batch else State.BUSY
+            return True
+        if code in (codes.SYNC, codes.FLUSH):
+            return True  # the server would ignore it (manual, "COPY Operations")
+        if code == codes.TERMINATE:
+            self.hang_up(None)
+            return False
+        raise ProtocolViolation(f"unexpected message type 0x{code:02X} during COPY from stdin")
+
+    def _start_stream(self, *, forward: bool) -> bool:
+        """Pass on, or skip, the next frame without holding it whole."""
+        self._streaming = self._input.size if forward else -self._input.size
+        return self._stream()
+
+    def stream_rest(self, count: int) -> None:
+        """The next `count` bytes of input belong to a frame whose head was sent already."""
+        self._streaming = count
+
+    def _stream(self) -> bool:
+        left = self._streaming
+        data = self._input.take_some(abs(left))
+        if left > 0:
+            self.send(data)
+            self._streaming = left - len(data)
+        else:
+            self._streaming = left + len(data)
+        return bool(data) and self._streaming == 0
+
+    def sync_for_query(self, server: ServerPort) -> None:
+        """A Query or FunctionCall came behind messages without Sync: end those first.
+
+        PostgreSQL 18 would lose the transaction otherwise.
+        """
+        self.send(frontend.SYNC)
+        server.ledger.units.append(SYNC | DROP)
+        self.state = State.BUSY

@@ -1,0 +1,193 @@
+"""The simple protocol: Query and FunctionCall, and what stands in front of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.client.rewrite import Kind, Progress, Rewriter, is_session_change, residue
+from proxy.client.states import State
+from proxy.errors import FeatureRefused, ProtocolViolation, ProxyError
+from proxy.guard.rules import judge
+from proxy.guard.verdicts import Verdict
+from proxy.server.ledger import DROP, INJECTED, NOTED, QUERY, STATEMENT, Refusal
+from proxy.wire import backend, codes, frontend
+from proxy.wire.buffer import frame
+
+if TYPE_CHECKING:
+    from proxy.client.ports import ServerPort
+    from proxy.client.session import Session
+    from proxy.wire.framing import FrameReader
+
+_LOCAL_TAGS = {Kind.RESET_ALL: b"RESET", Kind.DISCARD_ALL: b"DISCARD ALL", Kind.DEALLOCATE: b"DEALLOCATE"}
+
+
+class SimpleProtocol:
+    """Handles Query and FunctionCall for one session."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def query(self, reader: FrameReader) -> bool:
+        """Handle the whole Query at the front of the input; False if it has to wait."""
+        session = self._session
+        if session.state == State.BATCH:
+            assert session.server is not None
+            session.sync_for_query(session.server)
+            return False
+        message = reader.look(reader.size)
+        if message.find(b"\0", 5) != len(message) - 1:
+            raise ProtocolViolation("invalid message format")
+        text = message[5:-1]
+        verdict = session.shared.verdicts.verdict(text)
+        if verdict.needs_rules:
+            error = judge(verdict, session.policy)
+            if error is not None:
+                reader.take_frame()
+                self.refuse(error)
+                return True
+        if (
+            session.status == codes.IDLE
+            and not (verdict.is_plain and verdict.statements)
+            and self._answer_locally(verdict, reader)
+        ):
+            return True
+        if not session.ensure_server():
+            return session.state == State.IDLE
+        reader.take_frame()
+        self._send(message, text, verdict)
+        return True
+
+    def _send(self, message: bytes, text: bytes, verdict: Verdict) -> None:
+        session = self._session
+        server = session.server
+        assert server is not None
+        if verdict.taint or verdict.pin:
+            taint, pin = self._residue(verdict)
+            error = session.note_residue(server, taint, pin)
+            if error is not None:
+                self.refuse(error)
+                return
+        session.begin_segment()
+        ledger = server.ledger
+        progress = session.progress
+        server.prepared.unnamed = None
+        session.extended.unnamed = None
+        session.state = State.BUSY
+        if not verdict.is_plain and self._rewrite(text, verdict, server):
+            return
+        if (
+            session.status == codes.FAILED
+            or progress.in_place
+            or not verdict.statements
+            or _goes_bare(verdict, session.status)
+        ):
+            ledger.units.append(QUERY)
+            session.send(message)
+        else:
+            context = session.context
+            ledger.units.extend([STATEMENT | DROP | INJECTED] * context.statements)
+            ledger.units.append(QUERY)
+            ledger.positions = context.prefix_length
+            progress.in_place = True
+            session.stats.context_injections += 1
+            session.send(frame(codes.QUERY, context.prefix + message[5:]))
+
+    def _rewrite(self, text: bytes, verdict: Verdict, server: ServerPort) -> bool:
+        """Send a Query whose statements need to be looked at one by one; False if it can go as it is."""
+        session = self._session
+        if not verdict.statements or _goes_bare(verdict, session.status):
+            return False
+        progress = Progress(session.status, session.progress.in_place)
+        owns = session.extended.can_deallocate
+        rewriter = Rewriter(session.context, session.settings, progress, owns)
+        sent = rewriter.rewrite(text, verdict.statements)
+        ledger = server.ledger
+        ledger.units.extend(sent.units)
+        ledger.notes.extend(sent.notes)
+        ledger.positions = sent.positions
+        session.progress.in_place = sent.progress.in_place
+        session.send(frontend.query(sent.sql))
+        return True
+
+    def _residue(self, verdict: Verdict) -> tuple[int, str]:
+        """Taint and pin, without those of statements that PostgreSQL never gets to see as they are."""
+        if not verdict.statements:
+            return int(verdict.taint), verdict.pin
+        owns = self._session.extended.can_deallocate
+        return max(residue(statement, owns) for statement in verdict.statements), verdict.pin
+
+    def refuse(self, error: ProxyError) -> None:
+        """Answer a Query with an error. Inside a transaction PostgreSQL must fail it too, so it gets one that fails."""
+        session = self._session
+        server = session.server
+        if session.status == codes.IDLE or server is None:
+            session.reply(backend.error_response(error) + backend.READY[codes.IDLE])
+            return
+        session.begin_segment()
+        server.ledger.units.extend((STATEMENT | NOTED, QUERY))
+        server.ledger.notes.append(Refusal(error))
+        session.send(frontend.query(b"gatehouse_refused /* SQLSTATE %s */" % error.sqlstate.encode()))
+        session.state = State.BUSY
+
+    def _answer_locally(self, verdict: Verdict, reader: FrameReader) -> bool:
+        """Outside a transaction some statements are the proxy's to answer."""
+        session = self._session
+        if not verdict.statements:
+            reader.take_frame()
+            session.reply(backend.EMPTY_QUERY + backend.READY[codes.IDLE])
+            return True
+        statement = verdict.single
+        if statement is None or statement.kind not in _LOCAL_TAGS:
+            return False
+        tag = _LOCAL_TAGS[statement.kind]
+        if statement.kind == Kind.DEALLOCATE:
+            if session.pinned or not session.extended.can_deallocate(statement.name):
+                return False
+            session.extended.deallocate(statement.name)
+            tag = tag if statement.name else b"DEALLOCATE ALL"
+        reader.take_frame()
+        if statement.kind == Kind.RESET_ALL:
+            session.reset_all()
+        elif statement.kind == Kind.DISCARD_ALL:
+            session.discard_all()
+        session.reply(backend.command_complete(tag) + backend.READY[codes.IDLE])
+        return True
+
+    def function_call(self, reader: FrameReader) -> bool:
+        """Handle the whole FunctionCall at the front of the input; False if it has to wait."""
+        session = self._session
+        if session.state == State.BATCH:
+            assert session.server is not None
+            session.sync_for_query(session.server)
+            return False
+        if session.status == codes.IDLE and not session.policy.transaction_block_free:
+            reader.take_frame()
+            self.refuse(
+                FeatureRefused(
+                    "a function call message outside a transaction can not be given the tenant's context",
+                    hint="Open a transaction with BEGIN first, or call the function with SELECT.",
+                )
+            )
+            return True
+        if not session.ensure_server():
+            return session.state == State.IDLE
+        server = session.begin_segment()
+        if session.status == codes.IN_TRANSACTION and not session.progress.in_place:
+            session.inject_query(server)
+        session.note_residue(server, 1, "")
+        server.ledger.units.append(QUERY)
+        session.send(reader.take_frame())
+        session.state = State.BUSY
+        return True
+
+
+def _goes_bare(verdict: Verdict, status: int) -> bool:
+    """Whether the text is one statement that PostgreSQL must get alone, or that has no effect outside a transaction."""
+    single = verdict.single
+    if single is None:
+        return False
+    if single.kind == Kind.SET and status == codes.IDLE:
+        return not is_session_change(single)  # SET LOCAL: PostgreSQL warns that it does nothing
+    return single.kind == Kind.NO_BLOCK

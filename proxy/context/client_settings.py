@@ -1,0 +1,101 @@
+"""What a client has SET, with the manual's transaction semantics: kept at commit, forgotten at rollback.
+
+A map per client instead of state on a server. `None` as a value means that the client reset the setting: PostgreSQL's
+default counts again, or what the client asked for at startup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+Parts = tuple[str, ...]
+Settings = Mapping[str, Parts]
+
+
+class ClientSettings:
+    """The session-level settings of one client.
+
+    `effective` is what the next transaction's context must hold; it changes only at commit and rollback, or by
+    `reset_all` outside a transaction. Within a transaction the server itself holds what was SET.
+    """
+
+    __slots__ = ("_committed", "_levels", "effective", "startup")
+
+    def __init__(self, startup: Settings) -> None:
+        self.startup: dict[str, Parts] = dict(startup)
+        self._committed: dict[str, Parts] = dict(startup)
+        self._levels: list[tuple[str, dict[str, Parts | None]]] = []
+        self.effective: dict[str, Parts] = self._committed
+
+    def default(self, name: str) -> Parts | None:
+        """What RESET returns to: the startup value, None for PostgreSQL's own."""
+        return self.startup.get(name)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether the transaction under way changed anything."""
+        return any(level for _, level in self._levels)
+
+    def change(self, name: str, parts: Parts | None) -> None:
+        """A successful SET (or RESET, with None) of the session's value."""
+        if not self._levels:
+            self._levels.append(("", {}))
+        self._levels[-1][1][name] = parts if parts is not None else self.startup.get(name)
+
+    def names(self) -> set[str]:
+        """Every setting that has or had a value of the client's own, the transaction under way included."""
+        return set(self._committed).union(*(level for _, level in self._levels))
+
+    def reset_all(self) -> None:
+        """RESET ALL: back to the startup values (transactional, like SET)."""
+        for name in self.names():
+            self.change(name, None)
+
+    def current(self) -> dict[str, Parts]:
+        """The values as they stand now, inside the transaction under way."""
+        merged: dict[str, Parts | None] = dict(self._committed)
+        for _, level in self._levels:
+            merged.update(level)
+        return {name: parts for name, parts in merged.items() if parts is not None}
+
+    def savepoint(self, name: str) -> None:
+        """SAVEPOINT."""
+        if not self._levels:
+            self._levels.append(("", {}))
+        self._levels.append((name, {}))
+
+    def release(self, name: str) -> None:
+        """RELEASE SAVEPOINT: what it holds belongs to the level below."""
+        index = self._find(name)
+        if index is None:
+            return
+        for _, level in self._levels[index:]:
+            self._levels[index - 1][1].update(level)
+        del self._levels[index:]
+
+    def rollback_to(self, name: str) -> None:
+        """ROLLBACK TO SAVEPOINT: forget what came after it; the savepoint itself stays."""
+        index = self._find(name)
+        if index is None:
+            return
+        del self._levels[index:]
+        self._levels.append((name, {}))
+
+    def commit(self) -> bool:
+        """Keep what the transaction changed; True if anything did."""
+        changed = self.has_pending
+        if changed:
+            self._committed = self.current()
+            self.effective = self._committed
+        self._levels.clear()
+        return changed
+
+    def rollback(self) -> None:
+        """Forget what the transaction changed."""
+        self._levels.clear()
+
+    def _find(self, name: str) -> int | None:
+        for index in range(len(self._levels) - 1, 0, -1):
+            if self._levels[index][0] == name:
+                return index
+        return None

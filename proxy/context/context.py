@@ -1,0 +1,174 @@
+"""What a transaction must have to be the tenant's, as bytes that are ready to send.
+
+Built once per (tenant, client settings) and cached: the data path only concatenates. Knows nothing of I/O or of the
+transaction's state; `recipe.py` says where these bytes go.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Final
+
+from proxy.context import quoting
+from proxy.context.client_settings import Parts
+from proxy.tenants.model import DatabasePlacement, SchemaPlacement, SharedPlacement, Tenant
+from proxy.wire import frontend
+
+Pairs = tuple[tuple[str, Parts], ...]
+
+FOLLOWED: Final = (
+    "client_encoding",
+    "default_transaction_deferrable",
+    "default_transaction_isolation",
+    "default_transaction_read_only",
+)
+"""Client settings that must hold before a transaction starts, so SET LOCAL inside it is too late. They grant no access:
+the server's session follows the client that uses it."""
+
+REPORTED: Final = {
+    "application_name": b"application_name",
+    "client_encoding": b"client_encoding",
+    "datestyle": b"DateStyle",
+    "default_transaction_read_only": b"default_transaction_read_only",
+    "intervalstyle": b"IntervalStyle",
+    "search_path": b"search_path",
+    "standard_conforming_strings": b"standard_conforming_strings",
+    "timezone": b"TimeZone",
+}
+"""Settings that PostgreSQL reports by ParameterStatus and a client may change, by their lower-cased name."""
+
+
+class InjectionNames:
+    """Names of the proxy's own prepared statements on servers: new in every process, so no client can guess them."""
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, token: str | None = None) -> None:
+        self._prefix = b"gatehouse_" + (token or secrets.token_hex(8)).encode()
+
+    def context(self, count: int) -> bytes:
+        """The statement that sets `count` settings."""
+        return self._prefix + b"_ctx_%d" % count
+
+    def client(self, number: int) -> bytes:
+        """The `number`th statement shared among clients."""
+        return self._prefix + b"_%d" % number
+
+
+class Context:
+    """The settings of one (tenant, client settings), in every form that the wire recipes use.
+
+    `prefix`: `SET LOCAL …; ` for the front of a Query; `statements` is how many CommandComplete replies that adds.
+    `query`: the same as a Query of its own. `parse`, `bind_execute`: the extended form, for which `statement_name` must
+    be prepared. `plan_key`: what makes a cached plan differ (search_path and role). `followed`: the client's FOLLOWED
+    settings. `reported`: ParameterStatus values as a client with this context sees them.
+    """
+
+    __slots__ = (
+        "bind_execute",
+        "followed",
+        "parse",
+        "plan_key",
+        "prefix",
+        "prefix_length",
+        "query",
+        "reported",
+        "settings",
+        "statement_name",
+        "statements",
+    )
+
+    def __init__(self, settings: Pairs, followed: Pairs, names: InjectionNames) -> None:
+        self.settings = dict(settings)
+        self.followed = followed
+        self.statements = len(settings)
+        self.prefix = b"".join(quoting.set_local(name, parts) + b"; " for name, parts in settings)
+        self.prefix_length = len(self.prefix.decode("utf-8", "replace"))
+        self.query = frontend.query(self.prefix)
+        self.statement_name = names.context(len(settings))
+        calls = [b"pg_catalog.set_config($%d,$%d,true)" % (2 * i + 1, 2 * i + 2) for i in range(len(settings))]
+        self.parse = frontend.parse(self.statement_name, b"SELECT " + b", ".join(calls))
+        values: list[bytes | None] = []
+        for name, parts in settings:
+            values += (name.encode(), quoting.set_config_value(name, parts))
+        self.bind_execute = frontend.bind(b"", self.statement_name, values) + frontend.execute(b"")
+        self.plan_key = b"\0".join(
+            quoting.set_config_value(name, parts) for name, parts in settings if name in ("search_path", "role")
+        )
+
+        self.reported = {
+            REPORTED[name]: quoting.set_config_value(name, parts)
+            for name, parts in (*settings, *followed)
+            if name in REPORTED
+        }
+
+    def follow(self, held: Pairs) -> bytes:
+        """A Query that takes a server's session from the FOLLOWED settings it holds to this client's."""
+        wanted = dict(self.followed)
+        statements = []
+        for name in FOLLOWED:
+            parts = wanted.get(name)
+            if parts != dict(held).get(name):
+                value = b"DEFAULT" if parts is None else quoting.literal(parts[0])
+                statements.append(b"SET SESSION " + quoting.setting_name(name) + b" TO " + value)
+        return frontend.query(b"; ".join(statements))
+
+
+class ContextBuilder:
+    """Makes and caches contexts.
+
+    `tenant_settings` are the names that carry the tenant's id; `shared_schemas` stand behind a schema tenant's own in
+    its search_path. At most `max_entries` contexts are kept.
+    """
+
+    def __init__(
+        self,
+        tenant_settings: tuple[str, ...],
+        shared_schemas: tuple[str, ...],
+        names: InjectionNames,
+        max_entries: int = 50_000,
+    ) -> None:
+        self._tenant_settings = tenant_settings
+        self._shared_schemas = shared_schemas
+        self._names = names
+        self._max_entries = max_entries
+        self._cache: OrderedDict[tuple[Tenant, tuple[tuple[str, Parts], ...]], Context] = OrderedDict()
+
+    def build(self, tenant: Tenant, client: Mapping[str, Parts]) -> Context:
+        """The context of a transaction of `tenant` by a client with these settings."""
+        key = (tenant, tuple(sorted(client.items())))
+        context = self._cache.get(key)
+        if context is None:
+            followed = tuple((name, client[name]) for name in FOLLOWED if name in client)
+            context = Context(self._pairs(tenant, client), followed, self._names)
+            self._cache[key] = context
+            if len(self._cache) > self._max_entries:
+                self._cache.popitem(last=False)
+        return context
+
+    def base_search_path(self, tenant: Tenant) -> Parts | None:
+        """What search_path is for this tenant unless the client narrows it; None leaves it to the database."""
+        placement = tenant.placement
+        if isinstance(placement, SchemaPlacement):
+            return (placement.schema, *self._shared_schemas)
+        return None
+
+    def _pairs(self, tenant: Tenant, client: Mapping[str, Parts]) -> Pairs:
+        """Order matters twice: the tenant first, and the role last, because it may not set what stands behind it."""
+        own: dict[str, Parts] = dict.fromkeys(self._tenant_settings, (tenant.id,))
+        pairs = dict(own)
+        path = self.base_search_path(tenant)
+        if path is not None:
+            pairs["search_path"] = path
+        for name, value in tenant.tier.settings:
+            pairs[name] = (value,)
+        pairs.update((name, parts) for name, parts in client.items() if name not in FOLLOWED)
+        pairs.update(own)  # whatever the client's map says
+        match tenant.placement:
+            case SchemaPlacement(role=str() as role):
+                pairs["role"] = (role,)
+            case SchemaPlacement() | SharedPlacement() | DatabasePlacement():
+                pairs.pop("role", None)
+        return tuple(pairs.items())

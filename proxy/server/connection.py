@@ -1,0 +1,263 @@
+"""One server connection after login: the asyncio shell around its ledger.
+
+Bytes come in, go through the ledger, and whoever holds the connection (a client's session, or a job of the proxy's own)
+is told. It knows nothing of pools; `unusable_because` is its word on whether it can be lent again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, cast
+
+from proxy.errors import ProtocolViolation, ServerLost
+from proxy.server.jobs import Job, Outcome, Recovery, query_job
+from proxy.server.ledger import Ledger
+from proxy.server.prepared import PreparedOnServer
+from proxy.wire import codes, frontend
+
+
+class ServerUser(Protocol):
+    """Who holds a server connection."""
+
+    def server_data(self) -> None:
+        """The ledger was fed."""
+
+    def server_lost(self, error: ServerLost) -> None:
+        """The connection is gone; nothing more comes."""
+
+    def server_can_write(self, ready: bool) -> None:
+        """Whether the server takes more bytes for now."""
+
+
+RESET_KEEPING_PLANS: Final = (
+    b"CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; "
+    b"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; "
+    # Protocol-level statements are the proxy's own. One made by SQL could stand under the name of one of them.
+    b"SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements WHERE from_sql"
+)
+DISCARD_ALL: Final = b"DISCARD ALL"
+_KEEP_PLANS, _DISCARD = 1, 2
+
+
+class ServerConnection(asyncio.Protocol):
+    """A logged-in connection to PostgreSQL.
+
+    `taint`: 0 clean, 1 needs a reset, 2 needs DISCARD ALL before anyone else gets it. `followed`: settings that its
+    session was given to follow its last client. `reset_timeout_s`: how long a reset may take.
+    """
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        pid: int,
+        key: bytes,
+        parameters: dict[bytes, bytes],
+        opened_at: float,
+        max_prepared_statements: int,
+        reset_timeout_s: float,
+        cancel: Callable[[int, bytes], Awaitable[None]],
+        on_lost: Callable[[ServerConnection], None],
+    ) -> None:
+        self.address = address
+        self.pid = pid
+        self._key = key
+        self.parameters = parameters
+        self.opened_at = opened_at
+        self.taint = 0
+        self.tenant_id: str | None = None
+        self.followed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+        self.prepared = PreparedOnServer(max_prepared_statements)
+        self._reset_timeout_s = reset_timeout_s
+        self._send_cancel = cancel
+        self._on_lost = on_lost
+        self._idle = IdleUser(self)
+        self.user: ServerUser = self._idle
+        self.ledger = Ledger(self._idle)
+        self._transport: asyncio.Transport | None = None
+        self._cancels = 0
+        self._after_cancels: list[Callable[[], None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.is_closed = False
+        self.close_reason = ""
+        # The stream that the login was done with closes the transport when it is forgotten.
+        self.login_stream: object | None = None
+
+    def __repr__(self) -> str:
+        return f"<server {self.address} pid {self.pid}>"
+
+    # asyncio.Protocol.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take over a transport whose login is done."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from PostgreSQL."""
+        try:
+            self.ledger.feed(data)
+            self.user.server_data()
+        except ProtocolViolation as error:
+            self.is_closed = True
+            self.close_reason = "protocol violation"
+            if self._transport is not None:
+                self._transport.abort()
+            self._lose(ServerLost(f"the server sent what can not be understood: {error.message}"))
+
+    def eof_received(self) -> bool | None:
+        """PostgreSQL closed its side."""
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        was_closed, self.is_closed = self.is_closed, True
+        self.close_reason = self.close_reason or "lost"
+        if not was_closed:
+            self._lose(ServerLost("server closed the connection unexpectedly", server=self.address, reason=str(exc)))
+
+    def pause_writing(self) -> None:
+        """PostgreSQL reads more slowly than the client sends."""
+        self.user.server_can_write(False)
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.user.server_can_write(True)
+
+    def _lose(self, error: ServerLost) -> None:
+        user, self.user = self.user, self._idle
+        self._on_lost(self)
+        user.server_lost(error)
+
+    # For whoever holds it.
+
+    def write(self, data: bytes) -> None:
+        """Send bytes."""
+        if self._transport is not None and not self.is_closed:
+            self._transport.write(data)
+
+    def lend(self, user: ServerUser) -> None:
+        """Make `user` the holder; its session sets the ledger's owner."""
+        self.user = user
+
+    def take_back(self) -> None:
+        """Nobody holds it."""
+        self.user = self._idle
+        self.ledger.owner = self._idle
+        self.set_reading(True)
+
+    def set_reading(self, ready: bool) -> None:
+        """Whether PostgreSQL's bytes are wanted for now: the client's side of flow control."""
+        if self._transport is None or self.is_closed:
+            return
+        if ready:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    # For the pool.
+
+    def unusable_because(self) -> str | None:
+        """The first reason not to lend it again."""
+        if self.is_closed:
+            return self.close_reason or "closed"
+        if self.ledger.status != codes.IDLE:
+            return "not idle"
+        if not self.ledger.is_settled:
+            return "replies owed"
+        if self._cancels:
+            return "cancel in flight"
+        return None
+
+    def reset(self, level: int, done: Callable[[bool], None]) -> None:
+        """Clean the session; `done(False)` means that it must be closed."""
+
+        def finished(outcome: Outcome) -> None:
+            if not outcome.is_clean:
+                done(False)
+            elif level >= _DISCARD:
+                self.prepared.clear()
+                self._was_reset(done)
+            elif outcome.last_value == b"0":
+                self._was_reset(done)
+            else:
+                self.reset(_DISCARD, done)
+
+        # A reset drops the unnamed statement, as every Query does.
+        self.prepared.unnamed = None
+        sql = DISCARD_ALL if level >= _DISCARD else RESET_KEEPING_PLANS
+        self.run(query_job(sql, finished), self._reset_timeout_s)
+
+    def _was_reset(self, done: Callable[[bool], None]) -> None:
+        self.followed = ()
+        done(True)
+
+    def run(self, job: Job, timeout_s: float) -> None:
+        """Run a job of the proxy's own on an idle or abandoned connection; its callback is called exactly once."""
+        loop = asyncio.get_running_loop()
+        job.start(self, loop.call_later(timeout_s, lambda: self.close("timeout")))
+
+    def recover(self, recovery: Recovery, timeout_s: float) -> None:
+        """The client left: end what it left open."""
+        self.run(recovery, timeout_s)
+        if recovery.wants_cancel:
+            self.cancel()
+
+    def close(self, reason: str) -> None:
+        """Close it, with a Terminate if PostgreSQL still listens; idempotent."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.close_reason = reason
+        user, self.user = self.user, self._idle
+        if self._transport is not None:
+            self._transport.write(frontend.TERMINATE)
+            self._transport.close()
+        if isinstance(user, Job):
+            user.server_lost(ServerLost(f"closed: {reason}"))
+
+    # Cancel.
+
+    def cancel(self) -> None:
+        """Cancel what runs; until PostgreSQL has taken the request the connection is not lent again."""
+        self._cancels += 1
+        task = asyncio.get_running_loop().create_task(self._cancel())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _cancel(self) -> None:
+        try:
+            await self._send_cancel(self.pid, self._key)
+        finally:
+            self._cancels -= 1
+            if not self._cancels:
+                waiting, self._after_cancels = self._after_cancels, []
+                for call in waiting:
+                    call()
+
+    def when_cancels_are_done(self, call: Callable[[], None]) -> bool:
+        """Call later if a cancel is in flight (True), else not at all (False)."""
+        if self._cancels:
+            self._after_cancels.append(call)
+        return bool(self._cancels)
+
+
+class IdleUser(Job):
+    """Holds a connection that nobody uses: takes in what PostgreSQL says by itself."""
+
+    def __init__(self, server: ServerConnection) -> None:
+        super().__init__()
+        self._held = server
+
+    def server_data(self) -> None:
+        """A notice, a changed setting, or the farewell of a server that shuts down."""
+        ledger = self._held.ledger
+        while ledger.advance():
+            pass
+        ledger.out.clear()
+        self._held.parameters.update(ledger.reported)
+        ledger.reported.clear()
+        if ledger.failed:
+            ledger.failed = False
+            self._held.close_reason = "server error"

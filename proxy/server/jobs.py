@@ -1,0 +1,214 @@
+"""What the proxy itself runs on a server connection: a Query for a reset or a look at settings, and the recovery of a
+connection whose client left.
+
+A job holds the connection like a session does, until it is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from proxy.errors import ContextFailed, ProxyError, ServerLost
+from proxy.server.ledger import QUERY, SYNC, Capture, Effect, ParseRecord
+from proxy.wire import backend, codes, frontend
+from proxy.wire.backend import ErrorFields
+
+if TYPE_CHECKING:
+    from proxy.server.connection import ServerConnection
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a job: rows (first columns, in order), the first error, and whether the session is usable."""
+
+    values: list[bytes | None] = field(default_factory=list)
+    error: ErrorFields | None = None
+    is_clean: bool = False
+
+    @property
+    def last_value(self) -> bytes | None:
+        """The last row's first column."""
+        return self.values[-1] if self.values else None
+
+
+class Job:
+    """A holder with no client: the base of all jobs."""
+
+    def __init__(self) -> None:
+        self._server: ServerConnection | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def start(self, server: ServerConnection, deadline: asyncio.TimerHandle) -> None:
+        """Take hold of the connection and send."""
+        self._server = server
+        self._deadline = deadline
+        server.lend(self)
+        server.ledger.owner = self
+        server.ledger.failed = False
+        server.set_reading(True)
+        self.send(server)
+
+    def send(self, server: ServerConnection) -> None:
+        """Send what the job is about."""
+
+    def server_data(self) -> None:
+        """Replies came."""
+
+    def server_lost(self, error: ServerLost) -> None:
+        """The connection is gone."""
+
+    def server_can_write(self, ready: bool) -> None:
+        """Jobs send little."""
+
+    def let_go(self) -> None:
+        """The job is over."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if self._server is not None:
+            self._server.take_back()
+            self._server = None
+
+    # LedgerOwner: nothing that a client would care about.
+
+    def statement_completed(self, effect: Effect, tag: bytes) -> None:
+        """Not a client's any more."""
+
+    def value_captured(self, capture: Capture) -> None:
+        """Not a client's any more."""
+
+    def parse_undone(self, record: ParseRecord) -> None:
+        """The statement is not on the server after all."""
+        if self._server is not None:
+            if record.server_name:
+                self._server.prepared.discard(record.server_name)
+            else:
+                self._server.prepared.unnamed = None
+
+    def copy_in_started(self) -> None:
+        """Nobody will send data."""
+        if self._server is not None:
+            self._server.write(frontend.copy_fail(b"the client is gone"))
+
+    def injection_failed(self, fields: ErrorFields) -> ProxyError:
+        """Nobody is told."""
+        return ContextFailed(fields.get("M", ""))
+
+    def error_reported(self) -> None:
+        """Nobody is told."""
+
+    def internal_ready(self, status: int) -> None:
+        """Nothing waits for it."""
+
+
+class _QueryJob(Job):
+    """One Query; its rows' first columns and its error go to the callback."""
+
+    def __init__(self, sql: bytes, done: Callable[[Outcome], None]) -> None:
+        super().__init__()
+        self._sql = sql
+        self._done = done
+        self._outcome = Outcome()
+        self._received: list[bytes] = []
+
+    def send(self, server: ServerConnection) -> None:
+        """Send the Query."""
+        server.ledger.units.append(QUERY)
+        server.write(frontend.query(self._sql))
+
+    def server_data(self) -> None:
+        """Gather until ReadyForQuery."""
+        server = self._server
+        if server is None:
+            return
+        ledger = server.ledger
+        status = ledger.advance()
+        self._received += ledger.out
+        ledger.out.clear()
+        if not status:
+            return
+        while ledger.advance():
+            pass
+        server.parameters.update(ledger.reported)
+        ledger.reported.clear()
+        self._read()
+        self._outcome.is_clean = status == codes.IDLE and self._outcome.error is None
+        self.let_go()
+        self._done(self._outcome)
+
+    def _read(self) -> None:
+        data = b"".join(self._received)
+        pos = 0
+        while pos < len(data):
+            end = pos + 1 + int.from_bytes(data[pos + 1 : pos + 5], "big")
+            body = data[pos + 5 : end]
+            if data[pos] == codes.DATA_ROW:
+                self._outcome.values.append(backend.read_first_column(body))
+            elif data[pos] == codes.ERROR_RESPONSE and self._outcome.error is None:
+                self._outcome.error = backend.read_error_fields(body)
+            pos = end
+
+    def server_lost(self, error: ServerLost) -> None:
+        """It failed."""
+        self.let_go()
+        self._outcome.error = {"C": error.sqlstate, "M": error.message}
+        self._done(self._outcome)
+
+
+def query_job(sql: bytes, done: Callable[[Outcome], None]) -> Job:
+    """A job that runs `sql` and calls `done` exactly once."""
+    return _QueryJob(sql, done)
+
+
+class Recovery(Job):
+    """Ends what a client left open: COPY, batch, running query, transaction; then `done(True)`, or False if it can't."""
+
+    def __init__(self, *, in_copy: bool, owes_sync: bool, done: Callable[[bool], None]) -> None:
+        super().__init__()
+        self._in_copy = in_copy
+        self._owes_sync = owes_sync
+        self._done = done
+        self.wants_cancel = False
+
+    def send(self, server: ServerConnection) -> None:
+        """Say what the client did not say any more."""
+        ledger = server.ledger
+        if self._in_copy:
+            server.write(frontend.copy_fail(b"the client is gone"))
+        if self._owes_sync:
+            ledger.units.append(SYNC)
+            server.write(frontend.SYNC)
+        self.wants_cancel = bool(ledger.units) and not self._in_copy
+        if not ledger.units:
+            self._roll_back(server)
+
+    def _roll_back(self, server: ServerConnection) -> None:
+        if server.ledger.status == codes.IDLE:
+            self.let_go()
+            self._done(True)
+            return
+        server.prepared.unnamed = None
+        server.ledger.units.append(QUERY)
+        server.write(frontend.query(b"ROLLBACK"))
+
+    def server_data(self) -> None:
+        """Let everything owed come, unseen."""
+        server = self._server
+        if server is None:
+            return
+        ledger = server.ledger
+        while ledger.advance():
+            pass
+        ledger.out.clear()
+        if ledger.status == codes.IDLE:
+            server.parameters.update(ledger.reported)
+            ledger.reported.clear()
+        if ledger.is_settled:
+            self._roll_back(server)
+
+    def server_lost(self, error: ServerLost) -> None:
+        """It could not be saved."""
+        self.let_go()
+        self._done(False)

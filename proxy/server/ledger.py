@@ -1,0 +1,380 @@
+"""What a server still owes, in order, and what becomes of each reply: forward it, drop it, or change it.
+
+Everything sent to a server adds units here; every reply takes some away. The ledger cuts the server's bytes into
+frames, passes bulk through untouched and stops at each ReadyForQuery that the client shall see. It knows no sockets and no
+statements: what a reply means to somebody is told to the `LedgerOwner`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from proxy.errors import ProtocolViolation, ProxyError
+from proxy.wire import backend, codes
+from proxy.wire.backend import ErrorFields
+
+# Units: the low bits say which reply ends one, the flags what becomes of its replies.
+PARSE: Final = 1
+BIND: Final = 2
+DESCRIBE: Final = 3
+EXECUTE: Final = 4
+CLOSE: Final = 5
+STATEMENT: Final = 6  # one statement of a Query: its CommandComplete
+LOCAL: Final = 7  # nothing is owed: the proxy answers when its turn comes
+SYNC: Final = 8
+QUERY: Final = 9  # also FunctionCall: everything up to ReadyForQuery
+KIND: Final = 15
+DROP: Final = 16
+NOTED: Final = 32  # a note in `notes` belongs to it
+INJECTED: Final = 64  # part of putting the context in place: its failure is Gatehouse's to report
+
+_ENDINGS: Final[tuple[bytes, ...]] = (b"", b"1", b"2", b"Tn", b"CIs", b"3", b"CI", b"", b"", b"")
+
+_MAX_HELD_BYTES: Final = 64 * 1024 * 1024
+"""Replies other than rows are held whole; PostgreSQL's own are far smaller than this."""
+
+
+@dataclass(slots=True)
+class Effect:
+    """A statement whose success changes what the proxy knows; `tag` replaces the command tag that the client sees."""
+
+    statement: object
+    tag: bytes | None = None
+    bound: tuple[str | None, ...] | None = None
+
+
+@dataclass(slots=True)
+class LocalReply:
+    """Bytes to send when all that is owed before them has come; `defines` is the statement name they acknowledge."""
+
+    data: bytes
+    defines: bytes | None = None
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Something sent only to fail, so that PostgreSQL aborts where the proxy refused; the client sees `error`."""
+
+    error: ProxyError
+
+
+@dataclass(slots=True)
+class Capture:
+    """A value asked for by the proxy: the first column of the one row."""
+
+    name: str
+    value: bytes | None = None
+
+
+Note = Effect | LocalReply | Refusal | Capture
+
+
+@dataclass(slots=True)
+class ParseRecord:
+    """A Parse under way: the name on the server and, where the client waits for it too, the client's."""
+
+    server_name: bytes
+    client_name: bytes | None
+
+
+class PositionMap:
+    """Maps a position in what was sent (in characters, from 1) back to the position in what the client wrote.
+
+    `edits` are (byte offset in the sent text, characters added there, negative for removed ones), in order.
+    """
+
+    __slots__ = ("_edits", "_sent")
+
+    def __init__(self, sent: bytes, edits: tuple[tuple[int, int], ...]) -> None:
+        self._sent = sent
+        self._edits = edits
+
+    def original(self, position: int) -> int:
+        """The client's position, never below 1."""
+        shift = 0
+        for offset, added in self._edits:
+            if position > len(self._sent[:offset].decode("utf-8", "replace")):
+                shift += added
+        return max(1, position - shift)
+
+
+class LedgerOwner(Protocol):
+    """Who is told what replies mean: the session that holds the server, or a job of the proxy's own."""
+
+    def statement_completed(self, effect: Effect, tag: bytes) -> None: ...
+    def value_captured(self, capture: Capture) -> None: ...
+    def parse_undone(self, record: ParseRecord) -> None: ...
+    def copy_in_started(self) -> None: ...
+    def injection_failed(self, fields: ErrorFields) -> ProxyError: ...
+    def error_reported(self) -> None: ...
+    def internal_ready(self, status: int) -> None: ...
+
+
+class Ledger:
+    """Replies owed by one server connection."""
+
+    __slots__ = (
+        "_data",
+        "_override",
+        "_pass",
+        "_pass_forward",
+        "_pos",
+        "failed",
+        "has_said_farewell",
+        "notes",
+        "out",
+        "owner",
+        "parses",
+        "positions",
+        "reported",
+        "skipping",
+        "status",
+        "units",
+    )
+
+    def __init__(self, owner: LedgerOwner) -> None:
+        self.owner = owner
+        self.units: deque[int] = deque()
+        self.notes: deque[Note] = deque()
+        self.parses: deque[ParseRecord] = deque()
+        self.out: list[bytes] = []
+        self.reported: dict[bytes, bytes] = {}
+        self.positions: PositionMap | int = 0
+        self.status = codes.IDLE
+        self.skipping = False
+        self.failed = False
+        self.has_said_farewell = False
+        self._override: ProxyError | None = None
+        self._data = b""
+        self._pos = 0
+        self._pass = 0
+        self._pass_forward = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is owed and no part of a reply is waiting."""
+        return not self.units and self._pos == len(self._data) and not self._pass
+
+    def feed(self, data: bytes) -> None:
+        """Take the server's next bytes; `advance` must be called until it returns 0."""
+        if self._pos == len(self._data):
+            self._data = data
+        else:
+            self._data = self._data[self._pos :] + data
+        self._pos = 0
+
+    def advance(self) -> int:
+        """Work through the replies at hand; what the client shall see is appended to `out`.
+
+        Stops behind a ReadyForQuery meant for the client and returns its status (the frame itself is not in `out`);
+        0 when all complete frames are used up. Raises `ProtocolViolation` when the server says what it can not mean.
+        """
+        data, pos, out, units = self._data, self._pos, self.out, self.units
+        end = len(data)
+        if self._pass:
+            pos = self._stream(data, pos, end)
+        start = pos
+        while end - pos >= 5:
+            code = data[pos]
+            length = int.from_bytes(data[pos + 1 : pos + 5], "big")
+            if length < 4:
+                raise ProtocolViolation("invalid message length from server")
+            after = pos + 1 + length
+            head = units[0] if units else 0
+            if code == codes.DATA_ROW or code == codes.COPY_DATA:
+                if head & DROP:
+                    if start < pos:
+                        out.append(data[start:pos])
+                    if after > end and not head & NOTED:
+                        self._pass, self._pass_forward = after - end, False
+                        start = pos = end
+                        break
+                    if after > end:
+                        start = pos
+                        break
+                    if head & NOTED:
+                        self._capture_row(data[pos + 5 : after])
+                    start = pos = after
+                    continue
+                if after > end:
+                    self._pass, self._pass_forward = after - end, True
+                    pos = end
+                    break
+                pos = after
+                continue
+            if after > end:
+                if length > _MAX_HELD_BYTES:
+                    raise ProtocolViolation("a message from the server is too large to hold")
+                break
+            if head and code in _ENDINGS[head & KIND]:
+                units.popleft()
+                plain = not head & (DROP | NOTED) and not (units and units[0] & KIND == LOCAL)
+                if head & KIND == PARSE and self.parses:
+                    self.parses.popleft()
+                if plain:
+                    pos = after
+                    continue
+                if start < pos:
+                    out.append(data[start:pos])
+                self._finish_unit(head, data[pos:after])
+                start = pos = after
+                continue
+            if code == codes.READY_FOR_QUERY:
+                if start < pos:
+                    out.append(data[start:pos])
+                start = pos = after
+                if self._ready(head, data[after - 1]):
+                    self._pos = pos
+                    return self.status
+                continue
+            if head & DROP or code in b"ENSAG":
+                if start < pos:
+                    out.append(data[start:pos])
+                start = pos = after
+                self._special(code, head, data[after - length - 1 : after])
+                continue
+            pos = after
+        if start < pos:
+            out.append(data[start:pos])
+        self._pos = pos
+        if pos == end:
+            self._data = b""
+            self._pos = 0
+        return 0
+
+    def _stream(self, data: bytes, pos: int, end: int) -> int:
+        """Pass on the rest of a row that is larger than a chunk."""
+        count = min(self._pass, end - pos)
+        if self._pass_forward and count:
+            self.out.append(data[pos : pos + count])
+        self._pass -= count
+        return pos + count
+
+    def _finish_unit(self, head: int, reply: bytes) -> None:
+        """A reply that ends a unit with a note or a DROP, or that has local replies behind it."""
+        drop = bool(head & DROP)
+        if head & NOTED:
+            note = self.notes.popleft()
+            if isinstance(note, Capture):
+                self.owner.value_captured(note)
+            elif isinstance(note, Effect):
+                if reply[0] == codes.COMMAND_COMPLETE:
+                    self.owner.statement_completed(note, reply[5:-1])
+                if note.tag is not None:
+                    reply = backend.command_complete(note.tag)
+        if not drop:
+            self.out.append(reply)
+        self.flush_local()
+
+    def flush_local(self) -> None:
+        """Send the local replies whose turn has come."""
+        units = self.units
+        while units and units[0] & KIND == LOCAL:
+            units.popleft()
+            note = self.notes.popleft()
+            if isinstance(note, LocalReply):
+                self.out.append(note.data)
+
+    def _capture_row(self, body: bytes) -> None:
+        note = self.notes[0]
+        if isinstance(note, Capture):
+            note.value = backend.read_first_column(body)
+
+    def _ready(self, head: int, status: int) -> bool:
+        """ReadyForQuery: True if it is the client's."""
+        # What an error made the server skip is gone already: see _skip_to_sync.
+        while head and head & KIND < SYNC:
+            if head & KIND != STATEMENT:
+                raise ProtocolViolation("ReadyForQuery came while other replies are owed")
+            self.units.popleft()
+            if head & NOTED:
+                self.notes.popleft()
+            head = self.units[0] if self.units else 0
+        if not head:
+            raise ProtocolViolation("ReadyForQuery came unasked")
+        self.units.popleft()
+        self.status = status
+        self.skipping = False
+        if head & DROP:
+            self.owner.internal_ready(status)
+            self.flush_local()
+            return False
+        self.positions = 0
+        return True
+
+    def _special(self, code: int, head: int, frame: bytes) -> None:
+        """Replies that are not simply part of a result."""
+        if code == codes.ERROR_RESPONSE:
+            self._error(head, frame)
+        elif code == codes.PARAMETER_STATUS:
+            name, value = backend.read_parameter_status(frame[5:])
+            self.reported[name] = value
+        elif code == codes.NOTICE_RESPONSE:
+            if not head & DROP:
+                self.out.append(self._put_position_right(frame))
+        elif code == codes.COPY_IN_RESPONSE:
+            self.out.append(frame)
+            self._forget_ignored_sync()
+            self.owner.copy_in_started()
+        elif code == codes.NOTIFICATION_RESPONSE:
+            self.out.append(frame)
+        # Anything else belongs to a unit whose replies are dropped.
+
+    def _forget_ignored_sync(self) -> None:
+        """The server ignores a Sync sent right behind the Execute of a COPY FROM STDIN (manual, "COPY Operations")."""
+        if len(self.units) > 1 and self.units[-1] & KIND == SYNC and self.units[0] & KIND == EXECUTE:
+            self.units.pop()
+
+    def _error(self, head: int, frame: bytes) -> None:
+        """ErrorResponse: what the server skips because of it is owed no more."""
+        self.failed = True
+        if b"\0VFATAL\0" in frame or b"\0VPANIC\0" in frame:
+            self.has_said_farewell = True
+        note = self.notes[0] if head & NOTED else None
+        self._skip_to_sync()
+        if head & INJECTED:
+            error = self.owner.injection_failed(backend.read_error_fields(frame[5:]))
+            if self.units and self.units[0] & DROP:
+                # A Query of our own in front: PostgreSQL answers the client's bytes with 25P02; say why instead.
+                self._override = error
+                return
+            self.out.append(backend.error_response(error, severity="ERROR"))
+            return
+        self.owner.error_reported()
+        if isinstance(note, Refusal):
+            self.out.append(backend.error_response(note.error))
+        elif self._override is not None:
+            self.out.append(backend.error_response(self._override, severity="ERROR"))
+            self._override = None
+        else:
+            self.out.append(self._put_position_right(frame))
+
+    def _skip_to_sync(self) -> None:
+        units = self.units
+        while units and units[0] & KIND < SYNC:
+            if units.popleft() & NOTED:
+                note = self.notes.popleft()
+                if isinstance(note, LocalReply) and note.defines is not None:
+                    self.owner.parse_undone(ParseRecord(b"", note.defines))
+        while self.parses:
+            self.owner.parse_undone(self.parses.popleft())
+        if not units:
+            self.skipping = True
+
+    def _put_position_right(self, frame: bytes) -> bytes:
+        positions = self.positions
+        if positions == 0:
+            return frame
+        fields = backend.read_error_fields(frame[5:])
+        position = fields.get("P")
+        if position is None or not position.isdigit():
+            return frame
+        # Rebuilt byte-wise: the other fields are in the client's encoding, which is not ours to decode.
+        old = b"\0P" + position.encode() + b"\0"
+        found = int(position)
+        mapped = max(1, found - positions) if isinstance(positions, int) else positions.original(found)
+        new = b"\0P" + str(mapped).encode() + b"\0"
+        body = frame[5:].replace(old, new, 1)
+        return frame[:1] + (len(body) + 4).to_bytes(4, "big") + body

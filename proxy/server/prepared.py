@@ -1,0 +1,114 @@
+"""Prepared statements, shared among clients by text and kept on servers under names that no client can guess.
+
+A `Prepared` is what a client's name stands for. Servers hold any number of them, least recently used closed first;
+whichever server a client gets, the statement is parsed there again when it is missing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from proxy.wire import codes, frontend
+from proxy.wire.buffer import frame
+
+V = TypeVar("V")
+
+
+class Prepared(Generic[V]):
+    """One statement text with its parameter types, for one plan key.
+
+    `verdict` is the guard's; `parse` is the Parse frame under the server's name, `parse_unnamed` the same without one.
+    `note` is whatever its user wants to know of it when it is run.
+    """
+
+    __slots__ = ("_body", "note", "parse", "server_name", "verdict")
+
+    def __init__(self, server_name: bytes, body: bytes, verdict: V) -> None:
+        self.server_name = server_name
+        self._body = body
+        self.verdict = verdict
+        self.note: object | None = None
+        self.parse = frame(codes.PARSE, server_name + b"\0" + body)
+
+    @property
+    def parse_unnamed(self) -> bytes:
+        """The Parse frame for the unnamed statement."""
+        return frame(codes.PARSE, b"\0" + self._body)
+
+
+class StatementCatalog(Generic[V]):
+    """All statements in use in this process by (plan key, text and types); the least recently used are forgotten."""
+
+    def __init__(self, names: Callable[[int], bytes], max_entries: int = 20_000) -> None:
+        self._names = names
+        self._max_entries = max_entries
+        self._count = 0
+        self._entries: OrderedDict[tuple[bytes, bytes], Prepared[V]] = OrderedDict()
+
+    def find(self, plan_key: bytes, body: bytes) -> Prepared[V] | None:
+        """The statement, if it is known."""
+        return self._entries.get((plan_key, body))
+
+    def next_name(self) -> bytes:
+        """A name on servers that nothing else has."""
+        self._count += 1
+        return self._names(self._count)
+
+    def add(self, plan_key: bytes, body: bytes, sent_body: bytes, verdict: V) -> Prepared[V]:
+        """A new statement: `body` is what the client wrote, `sent_body` what servers are given (text, NUL, types)."""
+        prepared = Prepared(self.next_name(), sent_body, verdict)
+        self._entries[(plan_key, body)] = prepared
+        if len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
+        return prepared
+
+
+class PreparedOnServer:
+    """Which named statements one server connection holds, and what its unnamed one is."""
+
+    __slots__ = ("_held", "_limit", "unnamed")
+
+    def __init__(self, limit: int) -> None:
+        self._held: dict[bytes, None] = {}
+        self._limit = limit
+        self.unnamed: object | None = None
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def touch(self, name: bytes) -> bool:
+        """Whether the server holds `name`; if so it counts as used just now."""
+        held = self._held
+        if name not in held:
+            return False
+        del held[name]
+        held[name] = None
+        return True
+
+    def add(self, name: bytes) -> bytes | None:
+        """`name` is being prepared; returns the name to close for it, if the limit is reached."""
+        self._held[name] = None
+        if len(self._held) <= self._limit:
+            return None
+        oldest = next(iter(self._held))
+        del self._held[oldest]
+        return oldest
+
+    def discard(self, name: bytes) -> None:
+        """`name` is not there after all."""
+        self._held.pop(name, None)
+
+    def clear(self) -> None:
+        """Everything was deallocated."""
+        self._held.clear()
+        self.unnamed = None
+
+
+CLOSE_STATEMENT = b"S"
+
+
+def close_statement(name: bytes) -> bytes:
+    """Close for a statement of ours."""
+    return frontend.close(CLOSE_STATEMENT, name)

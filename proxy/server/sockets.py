@@ -1,0 +1,25 @@
+"""Socket options of a server connection."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+from proxy.settings.model import Keepalive
+
+
+def set_keepalive(writer: asyncio.StreamWriter, keepalive: Keepalive) -> None:
+    """Have the kernel find out when a server vanished without a word (seconds; Linux and macOS names differ)."""
+    sock = writer.get_extra_info("socket")
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
+    options = (
+        (idle, keepalive.idle_s),
+        (getattr(socket, "TCP_KEEPINTVL", None), keepalive.interval_s),
+        (getattr(socket, "TCP_KEEPCNT", None), keepalive.count),
+    )
+    for option, value in options:
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, max(1, round(value)))
