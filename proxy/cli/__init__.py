@@ -77,6 +77,19 @@ def check(
     raise typer.Exit(run_check(config, connect=connect, probe=probe))
 
 
+@app.command()
+def demo(
+    check: Annotated[bool, typer.Option("--check", help="Prove isolation tenant by tenant, then leave.")] = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where clients connect.")] = 6432,
+    http_port: Annotated[int, typer.Option(min=1, max=65535, help="Metrics and status page.")] = 9632,
+    pg_port: Annotated[int, typer.Option(min=0, max=65535, help="The demo's PostgreSQL; 0 is a free one.")] = 0,
+) -> None:
+    """Try it: a PostgreSQL with four sample tenants and Gatehouse in front. Exit code with --check: 0 isolated, 1 not."""
+    from proxy.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(check=check, port=port, http_port=http_port, pg_port=pg_port))
+
+
 def _fail(error: ConfigError) -> None:
     print(str(error), file=sys.stderr)
     if error.hint:

@@ -41,22 +41,20 @@ class Account:
         """Ourselves, or an account without rights when we are root."""
         return cls(UNPRIVILEGED_ID if os.geteuid() == 0 else None)
 
-    def run(self, command: Sequence[str | Path], **options: object) -> subprocess.CompletedProcess[str]:
+    def run(self, command: Sequence[str | Path], stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run a program to its end with no PG* variables around; stdout and stderr are captured as text."""
-        return subprocess.run(  # type: ignore[call-overload, no-any-return]  # noqa: S603
+        return subprocess.run(  # noqa: S603
             [str(part) for part in command],
+            input=stdin,
             capture_output=True,
             text=True,
             cwd="/",
             env=clean_environment(),
             timeout=PROGRAM_TIMEOUT_S,
-            **self.popen_options(),
-            **options,
+            user=self.uid,
+            group=self.uid,
+            extra_groups=None if self.uid is None else [],
         )
-
-    def popen_options(self) -> dict[str, object]:
-        """Arguments that make `subprocess` start a program as this account."""
-        return {} if self.uid is None else {"user": self.uid, "group": self.uid, "extra_groups": []}
 
     def can_enter(self, folder: Path) -> bool:
         """Whether this account can make its way into `folder`; asked by trying, because ACLs have a say too."""

@@ -1,0 +1,60 @@
+# Everything a newcomer or CI runs. `make` alone lists it.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-check test test-all lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-demo ## PostgreSQL, four tenants and Gatehouse on this machine (ARGS='--port 6433' …)
+	@$(BIN)/gatehouse demo $(ARGS)
+
+demo-check: $(VENV)/.installed-demo ## the same without staying: proves that tenants do not see each other
+	@$(BIN)/gatehouse demo --check $(ARGS)
+
+test: lint ## lint, types, layers, and all tests but the slow ones
+	$(BIN)/pytest -m 'not slow' $(ARGS)
+
+test-all: lint ## the same with the slow tests
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.installed-dev ## format, lint, types and layer contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what was installed, built or cached here
+	rm -rf $(VENV) .demo .cache build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- what the targets stand on: a stamp per set of packages, renewed when the lists change
+
+$(VENV)/.installed-%: pyproject.toml deploy/constraints.txt | $(BIN)/python
+	@echo "installing gatehouse[$*] into $(VENV) (the first time takes a minute) …"
+	@$(PIP) install --quiet -c deploy/constraints.txt -e '.[$*]' || { \
+	    echo >&2; \
+	    echo "make: the packages could not be installed; pip's reason is above. If this machine has no network, or reaches" >&2; \
+	    echo "      packages through a mirror or a proxy, tell pip (PIP_INDEX_URL, HTTPS_PROXY) and run make again." >&2; \
+	    exit 1; }
+	@touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "make: Gatehouse needs Python 3.11 or later, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | head -n 1)." >&2; \
+	    echo "      Install one and name it: make PYTHON=python3.12 …" >&2; \
+	    exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "make: '$(PYTHON)' comes without the venv module. On Debian and Ubuntu: apt install python3-venv" >&2; \
+	    exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }

@@ -1,0 +1,480 @@
+"""Tell a session's story: what happens to it with `>>`, what it must do about that with `<<`, in order.
+
+    play() >> client(query("BEGIN")) << acquire() >> granted() << to_server(query("BEGIN"))
+
+The session is real, the world around it is a recorder: bytes and a clock that stands still. Each `to_server` and
+`to_client` is one write. Whatever the session did must be told before the next thing happens to it and before the story
+ends (`Plays.close`, which the fixture `play` calls).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from proxy.client.session import Session, SessionLimits, SessionShared
+from proxy.context.client_settings import ClientSettings, Parts
+from proxy.context.context import ContextBuilder, InjectionNames
+from proxy.errors import ProxyError
+from proxy.guard.rules import GuardPolicy
+from proxy.guard.verdicts import Verdict, VerdictCache
+from proxy.observe.counters import TrafficStats
+from proxy.server.ledger import Ledger
+from proxy.server.prepared import PreparedOnServer, StatementCatalog
+from proxy.tenants.model import DatabasePlacement, SchemaPlacement, SharedPlacement, Tenant, Tier
+from proxy.wire import backend, codes, frontend
+from proxy.wire.buffer import frame, int16, int32
+from proxy.wire.trace import backend_lines, frontend_lines
+
+ACME: Final = Tenant("acme", SharedPlacement("main", "saas"), Tier("basic"))
+GLOBEX: Final = Tenant("globex", SchemaPlacement("main", "saas", "tenant_globex", "globex_role"), Tier("basic"))
+INITECH: Final = Tenant("initech", DatabasePlacement("main", "tenant_initech"), Tier("basic"))
+
+PROTECTED: Final = frozenset({"app.tenant_id", "role", "session_authorization"})
+BASELINE: Final = {
+    b"application_name": b"gatehouse",
+    b"client_encoding": b"UTF8",
+    b"DateStyle": b"ISO, MDY",
+    b"TimeZone": b"UTC",
+}
+
+# What puts ACME's context in place, in its three forms, and what a server answers.
+PREFIX: Final = 'SET LOCAL "app"."tenant_id" TO \'acme\'; '
+CONTEXT_NAME: Final = b"gatehouse_test_ctx_1"
+PARSE_CONTEXT: Final = frontend.parse(CONTEXT_NAME, b"SELECT pg_catalog.set_config($1,$2,true)")
+RUN_CONTEXT: Final = frontend.bind(b"", CONTEXT_NAME, (b"app.tenant_id", b"acme")) + frontend.execute(b"")
+CONTEXT_RAN: Final = (
+    backend.BIND_COMPLETE + backend.data_row([b"acme"]) + backend.command_complete(b"SELECT 1")
+)  # its Parse apart
+
+
+# Messages, by PostgreSQL's names.
+
+
+def query(sql: str) -> bytes:
+    """Query."""
+    return frontend.query(sql.encode())
+
+
+def parse(name: str, sql: str) -> bytes:
+    """Parse."""
+    return frontend.parse(name.encode(), sql.encode())
+
+
+def bind(statement: str = "", *values: bytes | None, portal: str = "") -> bytes:
+    """Bind."""
+    return frontend.bind(portal.encode(), statement.encode(), values)
+
+
+def describe(kind: str, name: str = "") -> bytes:
+    """Describe."""
+    return frontend.describe(kind.encode(), name.encode())
+
+
+def execute(portal: str = "", max_rows: int = 0) -> bytes:
+    """Execute."""
+    return frontend.execute(portal.encode(), max_rows)
+
+
+def close(kind: str, name: str) -> bytes:
+    """Close."""
+    return frontend.close(kind.encode(), name.encode())
+
+
+def copy_data(data: bytes) -> bytes:
+    """CopyData."""
+    return frame(codes.COPY_DATA, data)
+
+
+def function_call(oid: int) -> bytes:
+    """FunctionCall without arguments."""
+    return frame(codes.FUNCTION_CALL, int32(oid) + int16(0) + int16(0) + int16(0))
+
+
+SYNC: Final = frontend.SYNC
+FLUSH: Final = frontend.FLUSH
+TERMINATE: Final = frontend.TERMINATE
+COPY_DONE: Final = frontend.COPY_DONE
+PARSED: Final = backend.PARSE_COMPLETE
+BOUND: Final = backend.BIND_COMPLETE
+CLOSED: Final = backend.CLOSE_COMPLETE
+NO_DATA: Final = backend.NO_DATA
+EMPTY: Final = backend.EMPTY_QUERY
+SUSPENDED: Final = frame(codes.PORTAL_SUSPENDED, b"")
+NO_PARAMETERS: Final = frame(codes.PARAMETER_DESCRIPTION, int16(0))
+COPY_IN: Final = frame(codes.COPY_IN_RESPONSE, b"\0" + int16(0))
+
+
+def complete(tag: str) -> bytes:
+    """CommandComplete."""
+    return backend.command_complete(tag.encode())
+
+
+def ready(status: str) -> bytes:
+    """ReadyForQuery."""
+    return backend.READY[ord(status)]
+
+
+def row(*values: bytes | None) -> bytes:
+    """DataRow."""
+    return backend.data_row(values)
+
+
+def status(name: str, value: str) -> bytes:
+    """ParameterStatus."""
+    return backend.parameter_status(name.encode(), value.encode())
+
+
+def failed(sqlstate: str, message: str = "failed", position: int | None = None) -> bytes:
+    """ErrorResponse of PostgreSQL's own."""
+    fields = {"S": "ERROR", "V": "ERROR", "C": sqlstate, "M": message}
+    if position is not None:
+        fields["P"] = str(position)
+    return backend.error_from_fields(fields)
+
+
+def notice(sqlstate: str, message: str = "careful") -> bytes:
+    """NoticeResponse."""
+    return backend.notice_response(sqlstate, message)
+
+
+# What happens to a session.
+
+
+@dataclass(frozen=True, slots=True)
+class Happens:
+    """One thing that happens, in words and as what it does to the play."""
+
+    words: str
+    do: Callable[[Play], None]
+
+
+def client(*messages: bytes) -> Happens:
+    """The client's bytes arrive, in one chunk."""
+    data = b"".join(messages)
+    return Happens(f"client: {_lines(frontend_lines(data))}", lambda play: play.session.client_data(data))
+
+
+def server(*messages: bytes) -> Happens:
+    """The server's bytes arrive, in one chunk."""
+    data = b"".join(messages)
+    return Happens(f"server: {_lines(backend_lines(data))}", lambda play: play.feed(data))
+
+
+def granted(name: str = "s1") -> Happens:
+    """The server that was asked for is here; servers of other names are other servers."""
+    return Happens(f"granted({name})", lambda play: play.session.granted(play.lend(name)))
+
+
+def refused(error: ProxyError) -> Happens:
+    """There is no server to be had."""
+    return Happens(f"refused({error.sqlstate})", lambda play: play.session.refused(error))
+
+
+# What a session does.
+
+
+@dataclass(frozen=True, slots=True)
+class Did:
+    """One thing that the session did: which call of its sink or server, and with what."""
+
+    what: str
+    data: bytes = b""
+    detail: str = ""
+
+    def __str__(self) -> str:
+        lines = frontend_lines if self.what == "to_server" else backend_lines
+        return f"{self.what}({_lines(lines(self.data)) if self.data else self.detail})"
+
+
+def to_server(*messages: bytes) -> Did:
+    """One write to the server."""
+    return Did("to_server", b"".join(messages))
+
+
+def to_client(*messages: bytes) -> Did:
+    """One write to the client."""
+    return Did("to_client", b"".join(messages))
+
+
+@dataclass(frozen=True, slots=True)
+class Tells:
+    """A write to the client of which an error's SQLSTATE counts and the rest is exact."""
+
+    before: bytes
+    sqlstate: str
+    after: bytes
+    has_hint: bool
+
+    def matches(self, did: Did) -> bool:
+        """Whether that is what was written."""
+        data = did.data
+        if did.what != "to_client" or not data.startswith(self.before) or not data.endswith(self.after):
+            return False
+        middle = data[len(self.before) : len(data) - len(self.after)]
+        if middle[:1] != b"E" or int.from_bytes(middle[1:5], "big") + 1 != len(middle):
+            return False
+        fields = backend.read_error_fields(middle[5:])
+        return fields["C"] == self.sqlstate and ("H" in fields or not self.has_hint)
+
+    def __str__(self) -> str:
+        before, after = (_lines(backend_lines(part)) for part in (self.before, self.after))
+        return f"to_client({before} E SQLSTATE {self.sqlstate} {'with a hint ' if self.has_hint else ''}{after})"
+
+
+def tells(sqlstate: str, *after: bytes, before: bytes = b"", hint: bool = False) -> Tells:
+    """One write to the client: `before`, an error of Gatehouse's own (with a hint, if so asked), then `after`."""
+    return Tells(before, sqlstate, b"".join(after), hint)
+
+
+def acquire() -> Did:
+    """Asks for a server."""
+    return Did("acquire")
+
+
+def release(name: str = "s1") -> Did:
+    """Gives the server back."""
+    return Did("release", detail=name)
+
+
+def hang_up(sqlstate: str = "") -> Did:
+    """Ends the connection, with the error of this SQLSTATE or without one."""
+    return Did("hang_up", detail=sqlstate)
+
+
+def report(sqlstate: str) -> Did:
+    """Tells the log of an error."""
+    return Did("report", detail=sqlstate)
+
+
+def cancel_now() -> Did:
+    """Lets a cancel go that was held back."""
+    return Did("cancel_now")
+
+
+def claim_pin() -> Did:
+    """Wants to keep its server."""
+    return Did("claim_pin")
+
+
+def unpin() -> Did:
+    """Need not keep its server any more."""
+    return Did("unpin")
+
+
+# The world.
+
+
+@dataclass(eq=False, slots=True)
+class FakeServer:
+    """A server connection that writes down what it is sent."""
+
+    name: str
+    play: Play
+    prepared: PreparedOnServer
+    ledger: Ledger
+    parameters: dict[bytes, bytes] = field(default_factory=lambda: dict(BASELINE))
+    followed: tuple[tuple[str, Parts], ...] = ()
+    taint: int = 0
+    tenant_id: str | None = None
+
+    def write(self, data: bytes) -> None:
+        """One write."""
+        self.play.did(Did("to_server", data))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a play is set in."""
+
+    prepared_on_server: int = 100
+    session: SessionLimits = field(default_factory=lambda: SessionLimits(4_000_000, 1_000_000, 500_000, 50))
+
+
+def policy_of(tenant: Tenant) -> GuardPolicy:
+    """What the guard holds against this tenant's clients."""
+    placement = tenant.placement
+    return GuardPolicy(
+        protected=PROTECTED,
+        allowed_search_path=frozenset({placement.schema, "shared"}) if isinstance(placement, SchemaPlacement) else None,
+        transaction_block_free=isinstance(placement, DatabasePlacement),
+    )
+
+
+class Play:
+    """One session and its story so far.
+
+    `waits`: a server is not there at once but by `granted`. `may_pin`: what claims of pins are answered. `refusal`: what
+    `acquire` raises. `shared`: the process that the session is in, for stories with several clients.
+    """
+
+    def __init__(
+        self,
+        tenant: Tenant = ACME,
+        *,
+        waits: bool = False,
+        startup: dict[str, Parts] | None = None,
+        limits: Limits | None = None,
+        shared: SessionShared | None = None,
+        servers: dict[str, FakeServer] | None = None,
+    ) -> None:
+        self._limits = limits or Limits()
+        self.shared = shared or shared_by_sessions()
+        self.waits = waits
+        self.may_pin = True
+        self.refusal: ProxyError | None = None
+        self.servers: dict[str, FakeServer] = {} if servers is None else servers
+        self.held: FakeServer | None = None
+        self._undone: deque[Did] = deque()
+        self._story: list[str] = []
+        self.session = Session(
+            self,
+            self.shared,
+            tenant,
+            policy_of(tenant),
+            ClientSettings(startup or {}),
+            self._limits.session,
+            TrafficStats(),
+            dict(BASELINE),
+        )
+
+    # The story.
+
+    def __rshift__(self, happens: Happens) -> Play:
+        """This happens now."""
+        self.finish()
+        self._story.append(f">> {happens.words}")
+        happens.do(self)
+        return self
+
+    def __lshift__(self, expected: Did | Tells) -> Play:
+        """This is what the session does next."""
+        did = self._undone.popleft() if self._undone else None
+        if did is None or not (expected.matches(did) if isinstance(expected, Tells) else expected == did):
+            self._undone.clear()
+            raise AssertionError(self._tale(f"expected  {expected}", f"came      {did or 'nothing'}"))
+        self._story.append(f"<< {did}")
+        return self
+
+    def finish(self) -> None:
+        """Nothing must be left that was not told."""
+        if self._undone:
+            undone = [f"untold    {did}" for did in self._undone]
+            self._undone.clear()
+            raise AssertionError(self._tale(*undone))
+
+    def take(self) -> list[Did]:
+        """What the session did and nobody told yet, for tests that look at it as a whole."""
+        undone = list(self._undone)
+        self._undone.clear()
+        return undone
+
+    def _tale(self, *last: str) -> str:
+        return "\n".join(("the story went wrong:", *self._story, *last))
+
+    # The world.
+
+    def did(self, did: Did) -> None:
+        """Note what the session did."""
+        self._undone.append(did)
+
+    def lend(self, name: str = "s1") -> FakeServer:
+        """The server of this name, new if it was not there."""
+        if name not in self.servers:
+            prepared = PreparedOnServer(self._limits.prepared_on_server)
+            self.servers[name] = FakeServer(name, self, prepared, Ledger(self.session.replies))
+        self.held = self.servers[name]
+        self.held.play = self
+        return self.held
+
+    def feed(self, data: bytes) -> None:
+        """Bytes from the server that is held."""
+        assert self.held is not None, "no server is held"
+        self.held.ledger.feed(data)
+        self.session.server_data()
+
+    # SessionSink.
+
+    def to_client(self, data: bytes) -> None:
+        self.did(Did("to_client", data))
+
+    def acquire(self) -> FakeServer | None:
+        self.did(Did("acquire"))
+        if self.refusal is not None:
+            raise self.refusal
+        return None if self.waits else self.lend()
+
+    def release(self, server: object) -> None:
+        assert isinstance(server, FakeServer)
+        assert server is self.held
+        self.held = None
+        assert not server.ledger.units, "released while replies are owed"
+        assert not server.ledger.notes
+        self.did(Did("release", detail=server.name))
+
+    def hang_up(self, error: ProxyError | None) -> None:
+        self.did(Did("hang_up", detail=error.sqlstate if error is not None else ""))
+        self.session.detach()
+        self.held = None
+
+    def report(self, error: ProxyError) -> None:
+        self.did(Did("report", detail=error.sqlstate))
+
+    def cancel_now(self) -> None:
+        self.did(Did("cancel_now"))
+
+    def claim_pin(self) -> bool:
+        self.did(Did("claim_pin"))
+        return self.may_pin
+
+    def unpin(self) -> None:
+        self.did(Did("unpin"))
+
+
+class Plays:
+    """Makes plays, and looks at the end that each was told to its end."""
+
+    def __init__(self) -> None:
+        self._made: list[Play] = []
+
+    def __call__(
+        self,
+        tenant: Tenant = ACME,
+        *,
+        waits: bool = False,
+        startup: dict[str, Parts] | None = None,
+        limits: Limits | None = None,
+        shared: SessionShared | None = None,
+        servers: dict[str, FakeServer] | None = None,
+    ) -> Play:
+        """A new play, whose session is logged in; see `Play`."""
+        play = Play(tenant, waits=waits, startup=startup, limits=limits, shared=shared, servers=servers)
+        self._made.append(play)
+        return play
+
+    def close(self) -> None:
+        """The end of all stories."""
+        for play in self._made:
+            play.finish()
+
+
+def shared_by_sessions() -> SessionShared:
+    """What sessions of one process share, with names that tests can know and a clock that stands still."""
+    names = InjectionNames("test")
+    return SessionShared(
+        builder=ContextBuilder(("app.tenant_id",), ("shared",), names),
+        verdicts=VerdictCache(),
+        catalog=StatementCatalog[Verdict](names.client),
+        clock=lambda: 0.0,
+    )
+
+
+def on_server(number: int) -> str:
+    """The name that the `number`th statement of a process has on servers."""
+    return f"gatehouse_test_{number}"
+
+
+def _lines(lines: list[str]) -> str:
+    return " | ".join(lines)
