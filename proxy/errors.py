@@ -134,6 +134,12 @@ class InvalidStatement(ProxyError):
     sqlstate, kind = "26000", ErrorKind.PROTOCOL
 
 
+class InTransaction(ProxyError):
+    """A statement that refuses a transaction block came inside one."""
+
+    sqlstate, kind = "25001", ErrorKind.PROTOCOL
+
+
 class DuplicateStatement(ProxyError):
     """A prepared statement of this name exists already."""
 

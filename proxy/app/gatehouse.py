@@ -8,7 +8,7 @@ import secrets
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -30,6 +30,7 @@ from proxy.errors import ConfigError, ServerUnreachable
 from proxy.guard.verdicts import VerdictCache
 from proxy.observe.audit import AuditLog
 from proxy.observe.counters import ProxyStats
+from proxy.observe.throttle import every
 from proxy.pool.limits import PoolKey
 from proxy.pool.manager import PoolManager
 from proxy.pool.ports import PooledServer
@@ -40,6 +41,10 @@ from proxy.settings.live import diff
 from proxy.settings.model import Settings
 from proxy.tenants.registry import TenantRegistry
 from proxy.tenants.yaml_source import SettingsSource
+
+_AT_ONCE_S: Final = 1.0
+"""How long an immediate stop waits for PostgreSQL to end what clients left running."""
+_RECONFIGURED: Final = "configuration changed"
 
 
 class Gatehouse:
@@ -66,6 +71,7 @@ class Gatehouse:
         self._stop_requested: asyncio.Event | None = None
         self._stops_at_once = False
         self._connectors = self._make_connectors(settings)
+        self._open: dict[PoolKey, set[ServerConnection]] = {}
 
     # Life.
 
@@ -84,12 +90,12 @@ class Gatehouse:
         self._health = ClusterHealth(lambda: self._connectors, self._pools)
         view = ProxyView(
             self._stats,
-            self._services.census,
             self._pools,
             self._registry,
             self._source,
             self._reloads,
             self._health,
+            self._services,
         )
         try:
             await self._listen(settings)
@@ -167,19 +173,20 @@ class Gatehouse:
         """Stop: no new clients, running transactions end within `shutdown_timeout` (not at all if `immediate`)."""
         services = self._services
         services.is_stopping = True
-        self._log.info("gatehouse is stopping", clients=len(services.census.connections), immediate=immediate)
+        clients = len(services.census.connections)
+        self._log.info("gatehouse is stopping", clients=clients, immediate=immediate)
         if self._reloader is not None:
             await self._reloader.stop()
         await self._health.stop()
         await self._close_listeners()
-        for connection in list(services.census.connections):
-            connection.shut_down(at_once=immediate)
         if not immediate:
             await self._wait_for_clients(self.settings.timeouts.shutdown_timeout_s)
         for connection in list(services.census.connections):
             connection.shut_down(at_once=True)
+        grace_s = services.limits.recovery_timeout_s
         try:
-            async with asyncio.timeout(0 if immediate else services.limits.recovery_timeout_s):
+            # What clients left running is cancelled and rolled back, or PostgreSQL would go on with it.
+            async with asyncio.timeout(min(grace_s, _AT_ONCE_S) if immediate else grace_s):
                 await self._pools.close(immediate=False)
         except TimeoutError:
             await self._pools.close(immediate=True)
@@ -190,9 +197,15 @@ class Gatehouse:
         self._log.info("gatehouse has stopped")
 
     async def _wait_for_clients(self, limit_s: float) -> None:
+        """Send away whoever is between transactions, until nobody is left or the time is up."""
         loop = asyncio.get_running_loop()
+        connections = self._services.census.connections
         until = loop.time() + limit_s if limit_s else float("inf")
-        while self._services.census.connections and loop.time() < until:
+        while loop.time() < until:
+            for connection in list(connections):
+                connection.shut_down()
+            if not connections:
+                return
             await asyncio.sleep(0.02)
 
     # Listening.
@@ -211,8 +224,9 @@ class Gatehouse:
             )
         except OSError as error:
             raise ConfigError(
-                f"can not listen on {listen.host}:{listen.port}: {error.strerror or error}",
-                hint="Another process may use the port; choose another with listen.port.",
+                f"can not listen on {listen.host}:{listen.port}: {_reason(error)}",
+                hint="Stop what listens there, or set listen.port to a free port and listen.host to an address of "
+                "this machine.",
             ) from None
         if listen.unix_socket_dir is not None:
             await self._listen_unix(settings, Path(listen.unix_socket_dir))
@@ -227,7 +241,8 @@ class Gatehouse:
             path.chmod(int(settings.listen.unix_socket_mode, 8))
         except OSError as error:
             raise ConfigError(
-                f"can not listen on {path}: {error.strerror or error}", hint="Check listen.unix_socket_dir."
+                f"can not listen on {path}: {_reason(error)}",
+                hint="listen.unix_socket_dir must be a directory that Gatehouse may write to.",
             ) from None
         self._servers.append(server)
         self._socket_path = path
@@ -280,6 +295,7 @@ class Gatehouse:
             stats=self._stats,
             audit=AuditLog(),
             log=self._log,
+            complaints=every(1.0, clock),
             cancel_keys=CancelKeys(),
         )
 
@@ -287,15 +303,31 @@ class Gatehouse:
         return ContextBuilder(settings.context.tenant_settings, settings.context.shared_schemas, self._names)
 
     async def _open_server(self, key: PoolKey) -> PooledServer:
-        connector = self._connectors.get(key.cluster)
-        if connector is None:
-            raise ServerUnreachable(f'cluster "{key.cluster}" is not configured any more')
-        pool = self._pools.pool(key)
+        while True:
+            connector = self._connectors.get(key.cluster)
+            if connector is None:
+                raise ServerUnreachable(f'cluster "{key.cluster}" is not configured any more')
+            cluster = self.settings.clusters[key.cluster]
+            server = await connector.open(key.database, key.user, lambda server: self._forget(key, server))
+            if self.settings.clusters.get(key.cluster) == cluster:
+                self._open.setdefault(key, set()).add(server)
+                return server
+            server.close(_RECONFIGURED)
 
-        def lost(server: ServerConnection) -> None:
-            pool.discard(server, server.close_reason)
+    def _forget(self, key: PoolKey, server: ServerConnection) -> None:
+        self._open.get(key, set()).discard(server)
+        self._pools.pool(key).discard(server, server.close_reason)
 
-        return await connector.open(key.database, key.user, lost)
+    def _retire_servers(self, old: Settings, new: Settings) -> None:
+        """What was opened by a cluster's old settings may lead to another PostgreSQL than the new ones."""
+        for key, servers in list(self._open.items()):
+            if old.clusters.get(key.cluster) == new.clusters.get(key.cluster):
+                continue
+            for server in list(servers):
+                server.retire(_RECONFIGURED)
+                if not server.is_lent:
+                    servers.discard(server)
+                    self._pools.pool(key).discard(server, _RECONFIGURED)
 
     # Reload.
 
@@ -308,7 +340,8 @@ class Gatehouse:
         if changes.needs_restart:
             self._log.warning("some changes take effect after a restart only", keys=list(changes.needs_restart))
         services = self._services
-        context_changed = new.context != self.settings.context
+        old = self.settings
+        context_changed = new.context != old.context
         self.settings = new
         self._users, self._connectors = users, connectors
         services.directory = users
@@ -321,6 +354,7 @@ class Gatehouse:
             self._builder = self._make_builder(new)
             shared = services.shared
             services.shared = SessionShared(self._builder, shared.verdicts, shared.catalog, shared.clock)
+        self._retire_servers(old, new)
         self._pools.configure(lambda key: assembly.pool_limits(new, key))
         self._source.replace(new)
         self._registry.invalidate()
@@ -337,6 +371,12 @@ def _registry(settings: Settings, source: SettingsSource) -> TenantRegistry:
         max_entries=registry.max_entries,
         max_negative_entries=registry.max_negative_entries,
     )
+
+
+def _reason(error: OSError) -> str:
+    # asyncio wraps the reason in a sentence of its own; name resolution errors have negative numbers.
+    number = error.errno or 0
+    return (os.strerror(number) if number > 0 else str(error.strerror or error)).lower()
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

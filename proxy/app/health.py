@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from proxy.admin.view import Check
 from proxy.errors import ProxyError
 from proxy.pool.manager import PoolManager
 from proxy.server.connect import Connector
 
-_INTERVAL_S = 5.0
+_INTERVAL_S: Final = 2.0
 
 
 class ClusterHealth:

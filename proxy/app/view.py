@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from proxy import __version__
 from proxy.admin.view import Check
 from proxy.app.health import ClusterHealth
-from proxy.client.services import Census
+from proxy.client.services import ClientServices
 from proxy.client.states import State
 from proxy.observe.counters import ProxyStats
 from proxy.observe.gauges import ClientCount, ClientState, ConfigSnapshot, GaugeSource, PoolSnapshot, RegistrySnapshot
@@ -52,20 +52,20 @@ class ProxyView:
     def __init__(
         self,
         stats: ProxyStats,
-        census: Census,
         pools: PoolManager,
         registry: TenantRegistry,
         source: SettingsSource,
         reloads: ReloadRecord,
         health: ClusterHealth,
+        services: ClientServices,
     ) -> None:
         self._stats = stats
-        self._census = census
         self._pools = pools
         self._registry = registry
         self._source = source
         self._reloads = reloads
         self._health = health
+        self._services = services
         self._started_at = time.time()
 
     @property
@@ -89,8 +89,10 @@ class ProxyView:
         return self._started_at
 
     def readiness(self) -> list[Check]:
-        """Ready: the configuration is loaded and at least one cluster answers."""
+        """Ready: the configuration is loaded, at least one cluster answers, and the process is not stopping."""
         checks = [Check("configuration", ok=True, detail="loaded")]
+        if self._services.is_stopping:
+            checks.append(Check("running", ok=False, detail="stopping"))
         clusters = self._health.checks()
         if clusters:
             any_ok = any(check.ok for check in clusters)
@@ -100,7 +102,7 @@ class ProxyView:
     def clients(self) -> Iterable[ClientCount]:
         """Clients by tenant and state."""
         counts: Counter[tuple[str, ClientState]] = Counter()
-        for connection in self._census.connections:
+        for connection in self._services.census.connections:
             session = connection.session
             if session is None:
                 counts["", "login"] += 1

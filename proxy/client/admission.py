@@ -12,7 +12,6 @@ from proxy.client.probe import probe
 from proxy.client.services import ClientServices
 from proxy.context import quoting
 from proxy.context.client_settings import ClientSettings, Parts
-from proxy.errors import ProxyError
 from proxy.guard.rules import GuardPolicy, judge_setting
 from proxy.guard.statements import SettingChange
 from proxy.observe.counters import TrafficStats
@@ -38,11 +37,7 @@ async def admit(services: ClientServices, event: Authenticated) -> Admitted:
     """Let a client in. Raises ProxyError: tenant unknown or unavailable, a limit, a setting, no database."""
     registry = services.registry
     tenant = registry.cached(event.tenant_id) or await registry.lookup(event.tenant_id)
-    try:
-        ensure_available(tenant)
-    except ProxyError as error:
-        services.audit.tenant_status_refused(error, status=tenant.status, tenant=tenant.id, user=event.user)
-        raise
+    ensure_available(tenant)
     services.census.admit(event.identity, tenant, services.limits)
     try:
         policy = services.policy(tenant)
@@ -55,7 +50,6 @@ async def admit(services: ClientServices, event: Authenticated) -> Admitted:
         raise
     baseline = services.pools.pool(key).baseline
     stats = services.stats.tenant(tenant.id, placement_model(tenant.placement))
-    services.audit.login_ok(method="scram", user=event.user, tenant=tenant.id)
     return Admitted(event.user, tenant, policy, key, ClientSettings(settings), baseline, stats)
 
 

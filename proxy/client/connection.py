@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import ssl
-from typing import cast
+from typing import Final, cast
 
 from proxy.client.admission import Admitted, admit, greeting
 from proxy.client.login import Authenticated, Cancel, ClientLogin, Closed, LoginEvent, Rejected, Send, StartTls
@@ -17,6 +17,7 @@ from proxy.client.services import ClientServices, too_many_in_all
 from proxy.client.session import Session
 from proxy.client.states import State
 from proxy.errors import (
+    ErrorKind,
     IdleTimeout,
     LoginTimeout,
     ProtocolViolation,
@@ -24,16 +25,23 @@ from proxy.errors import (
     QueryCanceled,
     ServerLost,
     ShuttingDown,
+    TenantUnavailable,
 )
 from proxy.observe.logs import log_proxy_error
 from proxy.pool.pool import Pool
 from proxy.pool.ports import PooledServer
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Recovery
+from proxy.server.sockets import set_keepalive
+from proxy.settings.model import Keepalive
 from proxy.tenants.model import ensure_available
 from proxy.wire import backend
 
 _numbers = itertools.count(1)
+_KEEPALIVE: Final = Keepalive()
+_NOT_THE_CLIENTS_FAULT: Final = (ErrorKind.SERVER, ErrorKind.CONTEXT, ErrorKind.CONFIG, ErrorKind.SHUTDOWN)
+_LAST_WORDS_S: Final = 5.0
+"""How long a connection that is closed may take for bytes that the client has not read yet."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -59,11 +67,13 @@ class ClientConnection(asyncio.Protocol):
         self._waits_since = 0.0
         self._cancel_pid = 0
         self._is_over = False
+        self._is_in_handshake = False
         self._ending: str | None = None
         self.admitted: Admitted | None = None
         self.session: Session | None = None
         self.connection_id = f"c{next(_numbers)}"
-        self._log = services.log.bind(connection_id=self.connection_id)
+        self._whose = {"connection_id": self.connection_id}
+        self._log = services.log.bind(**self._whose)
 
     # asyncio.Protocol.
 
@@ -73,8 +83,11 @@ class ClientConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         services.stats.connections_total += 1
         peer = transport.get_extra_info("peername")
-        self._log = self._log.bind(client="unix" if self._is_unix else f"{peer[0]}:{peer[1]}" if peer else "?")
+        self._call_it(client="unix" if self._is_unix else f"{peer[0]}:{peer[1]}" if peer else "?")
         services.census.connections.add(self)
+        if not self._is_unix:
+            # A client that vanished without a word may hold a server, and locks.
+            set_keepalive(transport, _KEEPALIVE)
         self._login = ClientLogin(
             directory=services.directory,
             mock_secret=services.mock_secret,
@@ -86,6 +99,11 @@ class ClientConnection(asyncio.Protocol):
         self._timer = loop.call_later(services.limits.login_timeout_s, self._login_timed_out)
         if services.is_stopping:
             self._reject(_shutting_down())
+
+    def _call_it(self, **fields: str) -> None:
+        """What the log is to say of this client from now on."""
+        self._whose |= fields
+        self._log = self._log.bind(**fields)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -116,12 +134,14 @@ class ClientConnection(asyncio.Protocol):
         self._client_takes = False
         if self._server is not None:
             self._server.set_reading(False)
+        self._update_reading()  # nor shall it ask for what the proxy itself answers
 
     def resume_writing(self) -> None:
         """It has caught up."""
         self._client_takes = True
         if self._server is not None:
             self._server.set_reading(True)
+        self._update_reading()
 
     # Login.
 
@@ -152,8 +172,9 @@ class ClientConnection(asyncio.Protocol):
         assert self._transport is not None
         assert self._login is not None
         assert services.tls is not None
-        self._transport.write(b"S")
         loop = asyncio.get_running_loop()
+        self._is_in_handshake = True
+        self._transport.write(b"S")
         try:
             started = await loop.start_tls(self._transport, self, services.tls, server_side=True)
         except (OSError, ssl.SSLError, ConnectionError) as error:
@@ -162,6 +183,7 @@ class ClientConnection(asyncio.Protocol):
             return
         if started is None or self._is_over:
             return
+        self._is_in_handshake = False
         self._transport = started
         self._login.tls_started(services.channel_binding)
         early, self._held_back = self._held_back or [], None
@@ -170,14 +192,13 @@ class ClientConnection(asyncio.Protocol):
 
     async def _admit(self, event: Authenticated) -> None:
         services = self._services
-        self._log = self._log.bind(user=event.user, tenant=event.tenant_id)
+        self._call_it(user=event.user, tenant=event.tenant_id)
         try:
             if len(services.census.connections) > services.limits.max_clients:
                 raise too_many_in_all(services.limits.max_clients)
             self._generation = services.registry.generation
             admitted = await admit(services, event)
         except ProxyError as error:
-            services.audit.login_refused(error, user=event.user, tenant=event.tenant_id)
             self._reject(error)
             return
         if self._is_over:
@@ -206,7 +227,9 @@ class ClientConnection(asyncio.Protocol):
         self.session = session
         self.to_client(greeting(session.shown, self._cancel_pid, key))
         services.stats.logins_total += 1
-        self._log.info("client connected", database=event.startup.database or event.startup.user)
+        services.audit.login_ok(
+            method="scram-sha-256", database=event.startup.database or event.startup.user, **self._whose
+        )
         self._watch_idleness()
         early, self._held_back = self._held_back or [], None
         for data in early:
@@ -224,9 +247,17 @@ class ClientConnection(asyncio.Protocol):
     def _reject(self, error: ProxyError) -> None:
         if self._is_over:
             return
-        self._services.stats.count_refused_login(error)
-        log_proxy_error(self._log, error)
-        self.to_client(backend.error_response(error, severity="FATAL"))
+        services = self._services
+        services.stats.count_refused_login(error)
+        if error.kind in _NOT_THE_CLIENTS_FAULT:
+            log_proxy_error(self._log, error)
+        elif isinstance(error, TenantUnavailable):
+            status = str(error.log_context.get("status", ""))
+            services.audit.tenant_status_refused(error, status=status, **self._whose)
+        else:
+            services.audit.login_refused(error, **self._whose, **_known(error))
+        if not self._is_in_handshake:  # or it would stand in the middle of the handshake's bytes
+            self.to_client(backend.error_response(error, severity="FATAL"))
         self._close()
 
     # SessionSink.
@@ -238,6 +269,14 @@ class ClientConnection(asyncio.Protocol):
 
     def acquire(self) -> ServerPort | None:
         """A server of the tenant's pool, now or by `granted`."""
+        try:
+            return self._acquire()
+        except ProxyError as error:
+            if error.severity != "FATAL":  # hang_up reports those
+                self.report(error)
+            raise
+
+    def _acquire(self) -> ServerPort | None:
         session, pool = self.session, self._pool
         assert session is not None
         assert pool is not None
@@ -258,6 +297,7 @@ class ClientConnection(asyncio.Protocol):
         assert isinstance(server, ServerConnection)
         self._server = server
         server.lend(self)
+        self._server_takes = server.takes_bytes
         if not self._client_takes:
             server.set_reading(False)
         return server
@@ -288,9 +328,12 @@ class ClientConnection(asyncio.Protocol):
         self._close()
 
     def report(self, error: ProxyError) -> None:
-        """Count and log an error."""
-        self._services.stats.count_error(error)
-        log_proxy_error(self._log, error)
+        """Count and log an error; one that comes again and again is logged once a second per tenant."""
+        services = self._services
+        services.stats.count_error(error)
+        held_back = services.complaints.due(f"{self._whose.get('tenant')} {type(error).__name__}")
+        if held_back is not None:
+            log_proxy_error(self._log, error, **({"held_back": held_back} if held_back else {}))
 
     def cancel_now(self) -> None:
         """A cancel that was held back may go."""
@@ -342,7 +385,8 @@ class ClientConnection(asyncio.Protocol):
     def refused(self, error: ProxyError) -> None:
         """The pool has none."""
         assert self.session is not None
-        self.report(error)
+        if error.severity != "FATAL":  # hang_up reports those
+            self.report(error)
         self.session.refused(error)
         self._update_reading()
 
@@ -370,9 +414,7 @@ class ClientConnection(asyncio.Protocol):
         session = self.session
         if session is None or self._is_over:
             return
-        if session.pinned:
-            self.unpin()
-        session.detach()
+        error.log_context.setdefault("tenant", session.tenant.id)
         # PostgreSQL's own farewell (57P01 and the like) has been passed on already.
         self._ending = f"server lost: {error.message}"
         self.hang_up(None if server is not None and server.ledger.has_said_farewell else error)
@@ -416,9 +458,9 @@ class ClientConnection(asyncio.Protocol):
             return None
         ensure_available(tenant)
         self._generation = services.registry.generation
+        # The pool can be another one though the tenant is the same: its cluster has a new login.
+        self._pool = services.pools.pool(services.pool_key(tenant))
         if tenant != session.tenant:
-            if services.pool_key(tenant) != services.pool_key(session.tenant):
-                self._pool = services.pools.pool(services.pool_key(tenant))
             session.change_tenant(tenant, services.policy(tenant))
         return self._pool
 
@@ -427,18 +469,19 @@ class ClientConnection(asyncio.Protocol):
             await self._services.registry.lookup(session.tenant.id)
             if self._is_over or session.state != State.WAITING:
                 return
-            server = self.acquire()
+            server = self._acquire()
         except ProxyError as error:
             self.refused(error)
             return
         if server is not None:
             session.granted(server)
+        self._update_reading()
 
     def _update_reading(self) -> None:
         session = self.session
         if session is None or self._transport is None or self._transport.is_closing():
             return
-        wanted = self._server_takes and not session.input_is_full
+        wanted = self._server_takes and self._client_takes and not session.input_is_full
         if wanted == self._is_reading:
             return
         self._is_reading = wanted
@@ -464,8 +507,11 @@ class ClientConnection(asyncio.Protocol):
 
     def _close(self) -> None:
         """Send what is queued, then close."""
-        if self._transport is not None:
-            self._transport.close()
+        transport = self._transport
+        if transport is not None:
+            transport.close()
+            if transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(_LAST_WORDS_S, transport.abort)
         self._end(self._ending or "closed")
 
     def _end(self, reason: str) -> None:
@@ -518,6 +564,12 @@ class ClientConnection(asyncio.Protocol):
 
         recovery = Recovery(in_copy=in_copy, owes_sync=owes_sync, done=done)
         server.recover(recovery, self._services.limits.recovery_timeout_s)
+
+
+def _known(error: ProxyError) -> dict[str, object]:
+    """What the log may know of a refused login besides what the client is told."""
+    known = {"hint": error.hint, "details": error.details} | {"cause": error.log_context.get("reason")}
+    return {name: value for name, value in known.items() if value is not None}
 
 
 def _shutting_down() -> ShuttingDown:

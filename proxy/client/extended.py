@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.client.rewrite import BARE, Kind, Substitute, residue, substitute
+from proxy.client.rewrite import BARE, Kind, Substitute, goes_bare, residue, substitute
 from proxy.client.states import State
 from proxy.context import quoting
 from proxy.errors import (
     DuplicateStatement,
+    InTransaction,
     InvalidStatement,
     LimitExceeded,
     ProtocolViolation,
@@ -61,7 +62,7 @@ class ExtendedProtocol:
     `in_batch`: the COPY or Execute under way belongs to a batch.
     """
 
-    __slots__ = ("_session", "in_batch", "names", "portals", "skips", "unnamed")
+    __slots__ = ("_session", "_touched", "in_batch", "names", "portals", "skips", "unnamed")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -70,6 +71,7 @@ class ExtendedProtocol:
         self.portals: dict[bytes, tuple[Statement, tuple[str | None, ...] | None]] = {}
         self.skips = False
         self.in_batch = False
+        self._touched: set[str] = set()  # settings changed in the batch under way
 
     @property
     def is_skipping(self) -> bool:
@@ -283,6 +285,8 @@ class ExtendedProtocol:
             return
         statement, bound = known
         verdict = statement.verdict
+        if verdict.single is not None and verdict.single.kind == Kind.DISCARD_ALL and session.progress.status != codes.IDLE:
+            raise InTransaction("DISCARD ALL cannot run inside a transaction block")
         sent = statement.note
         if verdict.taint or verdict.pin:
             taint = verdict.taint if verdict.single is None else residue(verdict.single, self.can_deallocate)
@@ -297,16 +301,35 @@ class ExtendedProtocol:
             for name in sent.captures:
                 self._capture(server, name)
         if verdict.single is not None:
+            self._touched.update(change.name for change in verdict.single.changes)
             session.progress.after(verdict.single.kind)
-            if verdict.single.kind == Kind.RESET_ALL:
-                session.progress.in_place = False  # what was reset is put in place anew
+            if verdict.single.kind in (Kind.RESET_ALL, Kind.DISCARD_ALL):
+                self._reset_all()
+
+    def _reset_all(self) -> None:
+        """Behind the Execute that stands for RESET ALL: reset what the client changed, for what follows in the batch."""
+        settings = self._session.settings
+        for name in sorted(settings.names() | self._touched):
+            self._run_unseen(quoting.set_local(name, settings.default(name)))
+            self._session.send(frontend.execute(b""))
+            self._server().ledger.units.append(EXECUTE | DROP)
+
+    def _run_unseen(self, sql: bytes) -> None:
+        """Parse and Bind a statement of the proxy's own."""
+        server = self._server()
+        server.prepared.unnamed = None
+        server.ledger.parses.append(ParseRecord(b"", None))
+        self._send(frontend.parse(b"", sql), PARSE | DROP)
+        self._send(frontend.bind(b"", b"", ()), BIND | DROP)
+
+    def _server(self) -> ServerPort:
+        server = self._session.server
+        assert server is not None
+        return server
 
     def _capture(self, server: ServerPort, name: str) -> None:
         """Ask for the value that was just SET: PostgreSQL does not report what the transaction takes back."""
-        server.prepared.unnamed = None
-        server.ledger.parses.append(ParseRecord(b"", None))
-        self._send(frontend.parse(b"", b"SHOW " + quoting.setting_name(name)), PARSE | DROP)
-        self._send(frontend.bind(b"", b"", ()), BIND | DROP)
+        self._run_unseen(b"SHOW " + quoting.setting_name(name))
         self._send(frontend.execute(b""), EXECUTE | DROP | NOTED)
         server.ledger.notes.append(Capture(name))
 
@@ -342,11 +365,11 @@ class ExtendedProtocol:
         server = session.server
         assert server is not None
         single = statement.verdict.single
-        if single is not None and (single.kind in BARE or single.kind == Kind.NO_BLOCK):
-            return server
         progress = session.progress
         if not self.in_batch:
             progress.status = session.status
+        if single is not None and (single.kind in BARE or goes_bare(single, progress.status)):
+            return server
         if progress.in_place or progress.status == codes.FAILED:
             return server
         if session.status == codes.IN_TRANSACTION and not self.in_batch:
@@ -374,6 +397,7 @@ class ExtendedProtocol:
 
     def _enter_batch(self) -> None:
         self.in_batch = True
+        self._touched.clear()
         self._session.state = State.BATCH
 
     def _send(self, message: bytes, unit: int) -> None:
@@ -393,7 +417,7 @@ class ExtendedProtocol:
         if server is None or not server.ledger.units:
             session.reply(data)
         else:
-            server.ledger.units.append(LOCAL)
+            server.ledger.units.append(LOCAL | NOTED)
             server.ledger.notes.append(LocalReply(data, defines))
 
     def refuse(self, error: ProxyError) -> None:

@@ -11,6 +11,7 @@ from proxy.context.client_settings import Parts
 from proxy.context.context import REPORTED
 from proxy.errors import InvalidStartupParameter, ProxyError, ServerLost
 from proxy.pool.limits import PoolKey
+from proxy.pool.pool import Pool
 from proxy.pool.ports import PooledServer
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Outcome, query_job
@@ -25,18 +26,23 @@ _TIMEOUT_S = 30.0
 class _Borrower:
     """Asks a pool for one server on behalf of a login."""
 
-    def __init__(self, tenant: Tenant) -> None:
+    def __init__(self, tenant: Tenant, pool: Pool) -> None:
+        self._pool = pool
         self.tenant_id = tenant.id
         self.max_servers = tenant.tier.max_server_connections or 0
         self.server: asyncio.Future[PooledServer] = asyncio.get_running_loop().create_future()
 
     def granted(self, server: PooledServer) -> None:
-        """Here it is."""
-        self.server.set_result(server)
+        """Here it is; a client that is about to be told of nothing any more gives it back."""
+        if self.server.done():
+            self._pool.release(server)
+        else:
+            self.server.set_result(server)
 
     def refused(self, error: ProxyError) -> None:
         """There is none."""
-        self.server.set_exception(error)
+        if not self.server.done():
+            self.server.set_exception(error)
 
     def still_waiting(self, waited_s: float) -> None:
         """A login has nothing to say yet."""
@@ -62,7 +68,7 @@ async def probe(services: ClientServices, tenant: Tenant, key: PoolKey, settings
 
 async def _ask(services: ClientServices, tenant: Tenant, key: PoolKey, asked: dict[str, Parts]) -> dict[str, Parts]:
     pool = services.pools.pool(key)
-    borrower = _Borrower(tenant)
+    borrower = _Borrower(tenant, pool)
     server = pool.acquire(borrower)
     if server is None:
         try:

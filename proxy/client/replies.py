@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.client.rewrite import CHAINS, ENDS_TRANSACTION, Kind
+from proxy.client.rewrite import CHAINS, ENDS_TRANSACTION, Kind, take_effect
 from proxy.client.states import State
 from proxy.context import quoting
-from proxy.errors import ContextFailed, ProxyError, QueryCanceled
+from proxy.errors import ContextFailed, ProxyError
 from proxy.guard.statements import Statement
 from proxy.server.ledger import Capture, Effect, ParseRecord
 from proxy.wire import backend, codes
@@ -35,41 +35,17 @@ class Replies:
         session = self._session
         statement = effect.statement
         assert isinstance(statement, Statement)
-        settings = session.settings
         kind = statement.kind
-        if kind in ENDS_TRANSACTION or kind in CHAINS:
-            # COMMIT of a failed transaction answers ROLLBACK.
-            if tag.startswith(b"ROLLBACK"):
-                settings.rollback()
-            else:
-                settings.commit()
-            session.refresh_context()
-            self._changed = True
-        elif kind == Kind.SAVEPOINT:
-            settings.savepoint(statement.name)
-        elif kind == Kind.RELEASE:
-            settings.release(statement.name)
-        elif kind == Kind.ROLLBACK_TO:
-            settings.rollback_to(statement.name)
-        elif kind == Kind.RESET_ALL:
-            settings.reset_all()
+        if kind == Kind.DISCARD_ALL:
+            session.extended.forget_statements()
+            session.unpin()
         elif kind == Kind.DEALLOCATE:
             session.extended.deallocate(statement.name)
-        elif kind == Kind.SET_CONFIG:
-            self._set_config(statement, effect.bound)
-        else:
-            for change in statement.changes:
-                if not change.is_local:
-                    settings.change(change.name, change.value)
-
-    def _set_config(self, statement: Statement, bound: tuple[str | None, ...] | None) -> None:
-        call = statement.set_config[0]
-        name, value, is_local = (_argument(arg, bound) for arg in (call.name, call.value, call.is_local))
-        if name is None or value is None or is_local is None or is_local.lower() in ("true", "t", "on", "yes", "1"):
-            return
-        lowered = name.lower()
-        parts = quoting.split_list(value) if lowered in quoting.LIST_QUOTED else (value,)
-        self._session.settings.change(lowered, parts)
+        # COMMIT of a failed transaction answers ROLLBACK.
+        take_effect(session.settings, statement, effect.bound, committed=not tag.startswith(b"ROLLBACK"))
+        if kind in ENDS_TRANSACTION or kind in CHAINS:
+            session.refresh_context()
+            self._changed = True
 
     def value_captured(self, capture: Capture) -> None:
         """PostgreSQL's own spelling of a value that was just SET."""
@@ -93,13 +69,15 @@ class Replies:
         session = self._session
         session.state = State.COPY_IN
 
-    def injection_failed(self, fields: ErrorFields) -> ProxyError:
-        """PostgreSQL refused the context; what the client sent behind it did not run."""
+    def injection_failed(self, fields: ErrorFields) -> ProxyError | None:
+        """The context did not come to be, and what the client sent behind it did not run.
+
+        None passes PostgreSQL's own words on: a cancel, a time-out, no memory are no fault of the context.
+        """
         session = self._session
         session.progress.in_place = False
-        session.stats.errors += 1
-        if fields.get("C") == "57014":
-            return QueryCanceled("canceling statement due to user request")
+        if fields.get("C", "")[:2] in ("53", "57", "58"):
+            return None
         error = ContextFailed(
             "the tenant's context could not be put in place, so nothing was run",
             hint="Gatehouse's log has PostgreSQL's reason; check the tenant's placement, role and tier settings.",
@@ -140,14 +118,17 @@ class Replies:
         session = self._session
         reported = server.ledger.reported
         if status != codes.IDLE:
+            own = session.context.reported
             for name, value in reported.items():
+                if (status == codes.FAILED or not session.progress.in_place) and value == server.parameters.get(name):
+                    # The context went with its transaction; to the client it holds all the time.
+                    value = own.get(name, value)
                 self._show(name, value, out)
             reported.clear()
             return
         changed = self.end_transaction(failed=server.ledger.failed)
         if reported or changed:
-            server.parameters.update(reported)
-            reported.clear()
+            server.ledger.absorb_reported(server.parameters)
             session.baseline = server.parameters
             self.report_view(out)
 
@@ -176,12 +157,3 @@ class Replies:
             session.refresh_context()
             changed = True
         return changed
-
-
-def _argument(arg: str | int | bool | None, bound: tuple[str | None, ...] | None) -> str | None:
-    """An argument of set_config(): a constant, or the value bound to its parameter."""
-    if isinstance(arg, bool):
-        return "true" if arg else "false"
-    if isinstance(arg, int):
-        return bound[arg - 1] if bound is not None and 0 < arg <= len(bound) else None
-    return arg

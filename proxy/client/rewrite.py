@@ -107,6 +107,8 @@ def substitute(statement: Statement, text: bytes, settings: ClientSettings, owns
         if local is None:
             return Substitute((text,), Effect(statement))
         return Substitute((local,), Effect(statement), (), statement.local_at, len(local) - len(text))
+    if kind == Kind.DISCARD_ALL:
+        return Substitute((_nothing(settings),), Effect(statement, b"DISCARD ALL"))
     if kind == Kind.DEALLOCATE and owns(statement.name):
         tag = b"DEALLOCATE" if statement.name else b"DEALLOCATE ALL"
         return Substitute((_nothing(settings),), Effect(statement, tag))
@@ -141,6 +143,68 @@ def _nothing(settings: ClientSettings) -> bytes:
     return quoting.set_local("application_name", settings.current().get("application_name"))
 
 
+def take_effect(
+    settings: ClientSettings,
+    statement: Statement,
+    bound: tuple[str | None, ...] | None = None,
+    *,
+    committed: bool = True,
+) -> None:
+    """Do to the client's settings what the statement's success does to them; `bound` are its parameters."""
+    kind = statement.kind
+    if kind in ENDS_TRANSACTION or kind in CHAINS:
+        if committed and kind not in (Kind.ROLLBACK, Kind.ROLLBACK_CHAIN):
+            settings.commit()
+        else:
+            settings.rollback()
+    elif kind == Kind.SAVEPOINT:
+        settings.savepoint(statement.name)
+    elif kind == Kind.RELEASE:
+        settings.release(statement.name)
+    elif kind == Kind.ROLLBACK_TO:
+        settings.rollback_to(statement.name)
+    elif kind in (Kind.RESET_ALL, Kind.DISCARD_ALL):
+        settings.reset_all()
+    elif kind == Kind.SET_CONFIG:
+        _take_set_config(settings, statement, bound)
+    elif is_session_change(statement):
+        for change in statement.changes:
+            if not change.is_local:
+                settings.change(change.name, change.value)
+
+
+def _take_set_config(settings: ClientSettings, statement: Statement, bound: tuple[str | None, ...] | None) -> None:
+    call = statement.set_config[0]
+    name, value, is_local = (_argument(arg, bound) for arg in (call.name, call.value, call.is_local))
+    if name is None or value is None or is_local is None or is_local.lower() in ("true", "t", "on", "yes", "1"):
+        return
+    lowered = name.lower()
+    settings.change(lowered, quoting.split_list(value) if lowered in quoting.LIST_QUOTED else (value,))
+
+
+def _argument(arg: str | int | bool | None, bound: tuple[str | None, ...] | None) -> str | None:
+    """An argument of set_config(): a constant, or the value bound to its parameter."""
+    if isinstance(arg, bool):
+        return "true" if arg else "false"
+    if isinstance(arg, int):
+        return bound[arg - 1] if bound is not None and 0 < arg <= len(bound) else None
+    return arg
+
+
+def goes_bare(statement: Statement, status: int) -> bool:
+    """Whether PostgreSQL must get the statement alone: it refuses a block, or outside of one it has no effect at all.
+
+    Outside a block PostgreSQL refuses LOCK and a cursor without hold, and warns that SET LOCAL does nothing; behind the
+    context it would take the implicit block for one.
+    """
+    kind = statement.kind
+    if kind == Kind.NO_BLOCK or status != codes.IDLE:
+        return kind == Kind.NO_BLOCK
+    if kind == Kind.SET:
+        return not is_session_change(statement)
+    return (kind == Kind.DECLARE and not statement.pin) or statement.command == "LOCK"
+
+
 @dataclass(slots=True)
 class Rewritten:
     """A Query ready to send, what its replies mean, and where the transaction will stand."""
@@ -160,6 +224,7 @@ class Rewriter:
     settings: ClientSettings
     progress: Progress
     owns: Owns
+    build: Callable[[ClientSettings], Context]
     _pieces: list[bytes] = field(default_factory=list)
     _length: int = 0
     _units: list[int] = field(default_factory=list)
@@ -168,6 +233,8 @@ class Rewriter:
 
     def rewrite(self, text: bytes, statements: tuple[Statement, ...]) -> Rewritten:
         """Rewrite a Query's text."""
+        # What the statements will have done to the settings by the time the next one runs.
+        self.settings = self.settings.copy()
         done = 0
         for statement in statements:
             self._keep(text[done : statement.start])
@@ -193,13 +260,19 @@ class Rewriter:
         if progress.status != codes.FAILED and not progress.in_place and statement.kind not in BARE:
             self._insert(self.context.prefix, [STATEMENT | DROP | INJECTED] * self.context.statements)
             progress.in_place = True
-        sent = substitute(statement, text, self.settings, self.owns)
+        # In a string or a block PostgreSQL refuses DISCARD ALL itself.
+        is_plain = statement.kind == Kind.DISCARD_ALL
+        sent = None if is_plain else substitute(statement, text, self.settings, self.owns)
         if sent is None:
             self._keep(text)
             self._units.append(STATEMENT)
         else:
             self._add_substitute(sent, text)
         progress.after(statement.kind)
+        if sent is not None:
+            take_effect(self.settings, statement)
+            if not progress.in_place:
+                self.context = self.build(self.settings)
 
     def _add_substitute(self, sent: Substitute, text: bytes) -> None:
         for extra in sent.texts[:-1]:

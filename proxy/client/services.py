@@ -22,6 +22,7 @@ from proxy.errors import TooManyClients
 from proxy.guard.rules import GuardPolicy
 from proxy.observe.audit import AuditLog
 from proxy.observe.counters import ProxyStats
+from proxy.observe.throttle import Throttle
 from proxy.pool.limits import PoolKey
 from proxy.pool.manager import PoolManager
 from proxy.tenants.model import Tenant
@@ -105,6 +106,7 @@ class ClientServices:
     stats: ProxyStats
     audit: AuditLog
     log: FilteringBoundLogger
+    complaints: Throttle
     cancel_keys: CancelKeys[ClientConnection]
     census: Census = field(default_factory=Census)
     probed: dict[object, dict[str, tuple[str, ...]]] = field(default_factory=dict)

@@ -328,14 +328,16 @@ class Session:
         """DISCARD ALL outside a transaction: forget what is the client's own; a pinned server goes back."""
         self.reset_all()
         self.extended.forget_statements()
-        if self.pinned and self.server is not None:
-            self.unpin()
-            self._give_back(self.server)
+        self.unpin()  # `pump` gives the server back
+        self.extended.portals.clear()
 
     def unpin(self) -> None:
-        """The state for which the server was kept is gone."""
-        self.pinned = ""
-        self.sink.unpin()
+        """The server need not be kept any more; what was kept on it is cleaned away before anyone else gets it."""
+        if self.pinned:
+            self.pinned = ""
+            self.sink.unpin()
+            if self.server is not None:
+                self.server.taint = 2
 
     # Transitions.
 

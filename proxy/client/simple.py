@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.client.rewrite import Kind, Progress, Rewriter, is_session_change, residue
+from proxy.client.rewrite import Kind, Progress, Rewriter, goes_bare, residue
 from proxy.client.states import State
 from proxy.errors import FeatureRefused, ProtocolViolation, ProxyError
 from proxy.guard.rules import judge
@@ -101,7 +101,13 @@ class SimpleProtocol:
             return False
         progress = Progress(session.status, session.progress.in_place)
         owns = session.extended.can_deallocate
-        rewriter = Rewriter(session.context, session.settings, progress, owns)
+        rewriter = Rewriter(
+            session.context,
+            session.settings,
+            progress,
+            owns,
+            lambda settings: session.shared.builder.build(session.tenant, settings.effective),
+        )
         sent = rewriter.rewrite(text, verdict.statements)
         ledger = server.ledger
         ledger.units.extend(sent.units)
@@ -184,10 +190,4 @@ class SimpleProtocol:
 
 
 def _goes_bare(verdict: Verdict, status: int) -> bool:
-    """Whether the text is one statement that PostgreSQL must get alone, or that has no effect outside a transaction."""
-    single = verdict.single
-    if single is None:
-        return False
-    if single.kind == Kind.SET and status == codes.IDLE:
-        return not is_session_change(single)  # SET LOCAL: PostgreSQL warns that it does nothing
-    return single.kind == Kind.NO_BLOCK
+    return verdict.single is not None and goes_bare(verdict.single, status)

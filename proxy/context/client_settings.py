@@ -27,6 +27,13 @@ class ClientSettings:
         self._levels: list[tuple[str, dict[str, Parts | None]]] = []
         self.effective: dict[str, Parts] = self._committed
 
+    def copy(self) -> ClientSettings:
+        """An independent copy, to try out what statements would do."""
+        other = ClientSettings(self.startup)
+        other._committed = other.effective = dict(self._committed)
+        other._levels = [(name, dict(level)) for name, level in self._levels]
+        return other
+
     def default(self, name: str) -> Parts | None:
         """What RESET returns to: the startup value, None for PostgreSQL's own."""
         return self.startup.get(name)

@@ -86,7 +86,8 @@ class Connector:
             try:
                 async with asyncio.timeout(self._cluster.connect_timeout_s):
                     _, writer, _ = await self._connect(host)
-                writer.transport.abort()
+                # Not aborted: PostgreSQL would log a reset connection each time.
+                writer.close()
                 return
             except ServerUnreachable as error:
                 failure = error
@@ -203,18 +204,27 @@ class Connector:
                     event.error.log_context["server"] = str(host)
                     raise event.error
 
-    async def _cancel(self, host: HostPort, pid: int, key: bytes) -> None:
-        """Deliver a CancelRequest and wait until the server has taken it, which it shows by closing."""
+    async def _cancel(self, host: HostPort, pid: int, key: bytes) -> bool:
+        """Deliver a CancelRequest and wait until the server has taken it, which it shows by closing.
+
+        False if it may be on its way still.
+        """
+        is_sent = False
         try:
             async with asyncio.timeout(self._options.cancel_timeout_s):
                 reader, writer, _ = await self._connect(host)
                 try:
+                    is_sent = True
                     writer.write(frontend.cancel_request(pid, key))
                     await reader.read()
                 finally:
                     writer.transport.abort()
         except (OSError, TimeoutError, ProxyError, asyncio.IncompleteReadError) as error:
-            self._log.warning("cancel request not delivered", cluster=self._name, server=str(host), reason=str(error))
+            self._log.warning(
+                "cancel request not delivered", cluster=self._name, server=str(host), reason=str(error) or "no answer"
+            )
+            return not is_sent
+        return True
 
 
 def tls_context(cluster: Cluster) -> ssl.SSLContext | None:

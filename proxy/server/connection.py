@@ -37,7 +37,10 @@ RESET_KEEPING_PLANS: Final = (
     b"SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements WHERE from_sql"
 )
 DISCARD_ALL: Final = b"DISCARD ALL"
-_KEEP_PLANS, _DISCARD = 1, 2
+_DISCARD: Final = 2
+
+_LAST_WORDS_S: Final = 5.0
+"""How long a connection that is closed may take for bytes that PostgreSQL has not read yet."""
 
 
 class ServerConnection(asyncio.Protocol):
@@ -57,7 +60,7 @@ class ServerConnection(asyncio.Protocol):
         opened_at: float,
         max_prepared_statements: int,
         reset_timeout_s: float,
-        cancel: Callable[[int, bytes], Awaitable[None]],
+        cancel: Callable[[int, bytes], Awaitable[bool]],
         on_lost: Callable[[ServerConnection], None],
     ) -> None:
         self.address = address
@@ -76,6 +79,8 @@ class ServerConnection(asyncio.Protocol):
         self.user: ServerUser = self._idle
         self.ledger = Ledger(self._idle)
         self._transport: asyncio.Transport | None = None
+        self.takes_bytes = True
+        self._retired_because = ""
         self._cancels = 0
         self._after_cancels: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,11 +105,15 @@ class ServerConnection(asyncio.Protocol):
             self.ledger.feed(data)
             self.user.server_data()
         except ProtocolViolation as error:
-            self.is_closed = True
-            self.close_reason = "protocol violation"
-            if self._transport is not None:
-                self._transport.abort()
-            self._lose(ServerLost(f"the server sent what can not be understood: {error.message}"))
+            self.give_up(
+                "protocol violation",
+                ServerLost(
+                    "the server sent what can not be understood",
+                    server=self.address,
+                    reason=error.message,
+                    pid=self.pid,
+                ),
+            )
 
     def eof_received(self) -> bool | None:
         """PostgreSQL closed its side."""
@@ -119,11 +128,23 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """PostgreSQL reads more slowly than the client sends."""
+        self.takes_bytes = False
         self.user.server_can_write(False)
 
     def resume_writing(self) -> None:
         """It has caught up."""
+        self.takes_bytes = True
         self.user.server_can_write(True)
+
+    def give_up(self, reason: str, error: ServerLost) -> None:
+        """Close it at once, as one that is lost."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.close_reason = reason
+        if self._transport is not None:
+            self._transport.abort()
+        self._lose(error)
 
     def _lose(self, error: ServerLost) -> None:
         user, self.user = self.user, self._idle
@@ -145,6 +166,7 @@ class ServerConnection(asyncio.Protocol):
         """Nobody holds it."""
         self.user = self._idle
         self.ledger.owner = self._idle
+        self.ledger.failed = False
         self.set_reading(True)
 
     def set_reading(self, ready: bool) -> None:
@@ -168,7 +190,16 @@ class ServerConnection(asyncio.Protocol):
             return "replies owed"
         if self._cancels:
             return "cancel in flight"
-        return None
+        return self._retired_because or None
+
+    @property
+    def is_lent(self) -> bool:
+        """Whether anybody holds it: a client, or a job."""
+        return self.user is not self._idle
+
+    def retire(self, reason: str) -> None:
+        """Whoever holds it may go on; it is not lent again."""
+        self._retired_because = self._retired_because or reason
 
     def reset(self, level: int, done: Callable[[bool], None]) -> None:
         """Clean the session; `done(False)` means that it must be closed."""
@@ -211,9 +242,12 @@ class ServerConnection(asyncio.Protocol):
         self.is_closed = True
         self.close_reason = reason
         user, self.user = self.user, self._idle
-        if self._transport is not None:
-            self._transport.write(frontend.TERMINATE)
-            self._transport.close()
+        transport = self._transport
+        if transport is not None:
+            transport.write(frontend.TERMINATE)
+            transport.close()
+            if transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(_LAST_WORDS_S, transport.abort)
         if isinstance(user, Job):
             user.server_lost(ServerLost(f"closed: {reason}"))
 
@@ -228,7 +262,9 @@ class ServerConnection(asyncio.Protocol):
 
     async def _cancel(self) -> None:
         try:
-            await self._send_cancel(self.pid, self._key)
+            if not await self._send_cancel(self.pid, self._key):
+                # It may still arrive, and must not meet another client's query.
+                self.retire("cancel in doubt")
         finally:
             self._cancels -= 1
             if not self._cancels:
@@ -256,8 +292,7 @@ class IdleUser(Job):
         while ledger.advance():
             pass
         ledger.out.clear()
-        self._held.parameters.update(ledger.reported)
-        ledger.reported.clear()
+        ledger.absorb_reported(self._held.parameters)
         if ledger.failed:
-            ledger.failed = False
-            self._held.close_reason = "server error"
+            # An error that nobody asked for is a farewell: 57P01 and the like.
+            self._held.give_up("server error", ServerLost("PostgreSQL ended the connection"))

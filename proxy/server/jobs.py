@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from proxy.errors import ContextFailed, ProxyError, ServerLost
-from proxy.server.ledger import QUERY, SYNC, Capture, Effect, ParseRecord
+from proxy.errors import ProxyError, ServerLost
+from proxy.server.ledger import EXECUTE, QUERY, SYNC, Capture, Effect, ParseRecord
 from proxy.wire import backend, codes, frontend
 from proxy.wire.backend import ErrorFields
 
 if TYPE_CHECKING:
     from proxy.server.connection import ServerConnection
+
+_NO_SUCH_PORTAL: Final = b"gatehouse: the client is gone"
 
 
 @dataclass(slots=True)
@@ -92,9 +94,9 @@ class Job:
         if self._server is not None:
             self._server.write(frontend.copy_fail(b"the client is gone"))
 
-    def injection_failed(self, fields: ErrorFields) -> ProxyError:
+    def injection_failed(self, fields: ErrorFields) -> ProxyError | None:
         """Nobody is told."""
-        return ContextFailed(fields.get("M", ""))
+        return None
 
     def error_reported(self) -> None:
         """Nobody is told."""
@@ -131,8 +133,7 @@ class _QueryJob(Job):
             return
         while ledger.advance():
             pass
-        server.parameters.update(ledger.reported)
-        ledger.reported.clear()
+        ledger.absorb_reported(server.parameters)
         self._read()
         self._outcome.is_clean = status == codes.IDLE and self._outcome.error is None
         self.let_go()
@@ -163,7 +164,7 @@ def query_job(sql: bytes, done: Callable[[Outcome], None]) -> Job:
 
 
 class Recovery(Job):
-    """Ends what a client left open: COPY, batch, running query, transaction; then `done(True)`, or False if it can't."""
+    """Ends what a client left open: COPY, batch, running query, transaction; then `done(True)`, or False if it failed."""
 
     def __init__(self, *, in_copy: bool, owes_sync: bool, done: Callable[[bool], None]) -> None:
         super().__init__()
@@ -178,6 +179,10 @@ class Recovery(Job):
         if self._in_copy:
             server.write(frontend.copy_fail(b"the client is gone"))
         if self._owes_sync:
+            if not self._in_copy and not ledger.skipping:
+                # The Sync alone would commit what the client did not.
+                ledger.units.append(EXECUTE)
+                server.write(frontend.execute(_NO_SUCH_PORTAL))
             ledger.units.append(SYNC)
             server.write(frontend.SYNC)
         self.wants_cancel = bool(ledger.units) and not self._in_copy
@@ -203,8 +208,7 @@ class Recovery(Job):
             pass
         ledger.out.clear()
         if ledger.status == codes.IDLE:
-            server.parameters.update(ledger.reported)
-            ledger.reported.clear()
+            ledger.absorb_reported(server.parameters)
         if ledger.is_settled:
             self._roll_back(server)
 

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from proxy.context.context import FOLLOWED
 from proxy.errors import ProtocolViolation, ProxyError
 from proxy.wire import backend, codes
 from proxy.wire.backend import ErrorFields
@@ -22,7 +23,7 @@ DESCRIBE: Final = 3
 EXECUTE: Final = 4
 CLOSE: Final = 5
 STATEMENT: Final = 6  # one statement of a Query: its CommandComplete
-LOCAL: Final = 7  # nothing is owed: the proxy answers when its turn comes
+LOCAL: Final = 7  # nothing is owed: the proxy answers when its turn comes; always NOTED
 SYNC: Final = 8
 QUERY: Final = 9  # also FunctionCall: everything up to ReadyForQuery
 KIND: Final = 15
@@ -31,6 +32,11 @@ NOTED: Final = 32  # a note in `notes` belongs to it
 INJECTED: Final = 64  # part of putting the context in place: its failure is Gatehouse's to report
 
 _ENDINGS: Final[tuple[bytes, ...]] = (b"", b"1", b"2", b"Tn", b"CIs", b"3", b"CI", b"", b"", b"")
+
+_FOLLOWED: Final = frozenset(name.encode() for name in FOLLOWED)
+
+_BEFORE_EXECUTION: Final = frozenset({"22021", "22P05", "42601", "54001"})
+"""What reading a string can raise: bytes or characters not in the encoding, syntax, nesting too deep."""
 
 _MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 """Replies other than rows are held whole; PostgreSQL's own are far smaller than this."""
@@ -107,7 +113,7 @@ class LedgerOwner(Protocol):
     def value_captured(self, capture: Capture) -> None: ...
     def parse_undone(self, record: ParseRecord) -> None: ...
     def copy_in_started(self) -> None: ...
-    def injection_failed(self, fields: ErrorFields) -> ProxyError: ...
+    def injection_failed(self, fields: ErrorFields) -> ProxyError | None: ...
     def error_reported(self) -> None: ...
     def internal_ready(self, status: int) -> None: ...
 
@@ -146,7 +152,7 @@ class Ledger:
         self.skipping = False
         self.failed = False
         self.has_said_farewell = False
-        self._override: ProxyError | None = None
+        self._override = b""
         self._data = b""
         self._pos = 0
         self._pass = 0
@@ -268,6 +274,16 @@ class Ledger:
             self.out.append(reply)
         self.flush_local()
 
+    def absorb_reported(self, parameters: dict[bytes, bytes]) -> None:
+        """Outside a transaction: what was reported is the server's own value now, and goes into `parameters`.
+
+        Except what a server's session is given to follow its client: that says nothing about the server.
+        """
+        for name, value in self.reported.items():
+            if name not in _FOLLOWED:
+                parameters[name] = value
+        self.reported.clear()
+
     def flush_local(self) -> None:
         """Send the local replies whose turn has come."""
         units = self.units
@@ -334,22 +350,29 @@ class Ledger:
             self.has_said_farewell = True
         note = self.notes[0] if head & NOTED else None
         self._skip_to_sync()
-        if head & INJECTED:
-            error = self.owner.injection_failed(backend.read_error_fields(frame[5:]))
+        if head & INJECTED and not self.has_said_farewell:
+            frame = self._injection_error(head, frame)
             if self.units and self.units[0] & DROP:
                 # A Query of our own in front: PostgreSQL answers the client's bytes with 25P02; say why instead.
-                self._override = error
+                self._override = frame
                 return
-            self.out.append(backend.error_response(error, severity="ERROR"))
-            return
-        self.owner.error_reported()
-        if isinstance(note, Refusal):
-            self.out.append(backend.error_response(note.error))
-        elif self._override is not None:
-            self.out.append(backend.error_response(self._override, severity="ERROR"))
-            self._override = None
+        elif isinstance(note, Refusal):
+            frame = backend.error_response(note.error)
+        elif self._override:
+            frame, self._override = self._override, b""
         else:
-            self.out.append(self._put_position_right(frame))
+            frame = self._put_position_right(frame)
+        self.owner.error_reported()
+        self.out.append(frame)
+
+    def _injection_error(self, head: int, frame: bytes) -> bytes:
+        """What the client is told when PostgreSQL refuses something that begins with the context."""
+        fields = backend.read_error_fields(frame[5:])
+        if head & KIND == STATEMENT and ("P" in fields or fields.get("C") in _BEFORE_EXECUTION):
+            # PostgreSQL reads the whole string before it runs any of it: the fault is in the client's part.
+            return self._put_position_right(frame)
+        error = self.owner.injection_failed(fields)
+        return frame if error is None else backend.error_response(error, severity="ERROR")
 
     def _skip_to_sync(self) -> None:
         units = self.units

@@ -1,4 +1,4 @@
-"""Socket options of a server connection."""
+"""Socket options of connections."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import socket
 from proxy.settings.model import Keepalive
 
 
-def set_keepalive(writer: asyncio.StreamWriter, keepalive: Keepalive) -> None:
-    """Have the kernel find out when a server vanished without a word (seconds; Linux and macOS names differ)."""
-    sock = writer.get_extra_info("socket")
+def set_keepalive(connection: asyncio.BaseTransport | asyncio.StreamWriter, keepalive: Keepalive) -> None:
+    """Have the kernel find out when the other side vanished without a word (seconds; Linux and macOS names differ)."""
+    sock = connection.get_extra_info("socket")
     if sock is None:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

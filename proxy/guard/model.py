@@ -1,0 +1,107 @@
+"""What the guard can say about one statement.
+
+Plain values; `statements` produces them. Every str that holds the client's words is decoded as UTF-8 with surrogateescape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class StatementKind(IntEnum):
+    """What a statement is to a session. ORDINARY is also what the guard can not make sense of: PostgreSQL answers it."""
+
+    ORDINARY = 0
+    EMPTY = 1  # never listed by `split`
+    BEGIN = 2
+    SET_TRANSACTION = 3  # also SET transaction_isolation = … and its like, which last no longer than the transaction
+    COMMIT = 4  # also END
+    ROLLBACK = 5  # also ABORT
+    COMMIT_CHAIN = 6
+    ROLLBACK_CHAIN = 7
+    SAVEPOINT = 8
+    RELEASE = 9
+    ROLLBACK_TO = 10
+    PREPARE_TRANSACTION = 11
+    NO_BLOCK = 12  # refuses to run in a transaction block
+    SET = 13  # also SET LOCAL: see `SettingChange.is_local`
+    SET_CHARACTERISTICS = 14
+    RESET = 15
+    RESET_ALL = 16
+    DISCARD_ALL = 17
+    DISCARD = 18  # PLANS, SEQUENCES, TEMP
+    DEALLOCATE = 19
+    SQL_PREPARE = 20
+    SQL_EXECUTE = 21
+    SHOW = 22
+    LISTEN = 23
+    UNLISTEN = 24
+    NOTIFY = 25
+    DECLARE = 26
+    CLOSE_CURSOR = 27
+    COPY = 28
+    SET_CONFIG = 29  # exactly SELECT set_config(…), every argument a constant or a parameter
+
+
+class Taint(IntEnum):
+    """What must be done to a server before another client may have it."""
+
+    NONE = 0
+    RESET = 1  # settings, locks, sequences or cursors may be left: reset it
+    DISCARD = 2  # opaque code ran, or it may hold prepared statements or temporary objects: DISCARD ALL
+
+
+@dataclass(frozen=True, slots=True)
+class SettingChange:
+    """A setting that a statement changes. `name` is in lower case; a `value` of None is DEFAULT or RESET.
+
+    `value` has one part per element of the list, as PostgreSQL reads it: constants without quotes and escapes, names folded
+    unless quoted, numbers in its own spelling.
+    """
+
+    name: str
+    value: tuple[str, ...] | None
+    is_local: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetConfigCall:
+    """A call of set_config. A str or bool is a constant, an int the number of a parameter, None can not be seen.
+
+    `is_cast` says that the name is converted (`$1::varchar`), which may shorten it.
+    """
+
+    name: str | int | None
+    value: str | int | None
+    is_local: bool | int | None  # a bool is an int: ask for bool first
+    is_cast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One statement of a text, at [start, end) in bytes, without blanks and comments around it and without its semicolon.
+
+    changes: what it does to settings. Only kinds SET, SET_CHARACTERISTICS and RESET do just that; elsewhere the list is there for
+        the rules (CREATE FUNCTION … SET, SET … FROM CURRENT, a SET whose value makes no sense).
+    local_form: the same statement for the current transaction only, when it is for the session as written and can be put so.
+        A 0-based position in it is the client's position p where p < local_at, and p - local_shift from there on.
+    name: of the savepoint, channel, cursor or prepared statement; '' stands for ALL and *.
+    pin: why the server must stay with this client afterwards, or ''.
+    set_config: every call found anywhere in it.
+    command: its words for messages ("CREATE INDEX CONCURRENTLY"), or its first word.
+    """
+
+    kind: StatementKind
+    start: int
+    end: int
+    changes: tuple[SettingChange, ...] = ()
+    local_form: bytes | None = None
+    local_shift: int = 0
+    local_at: int = 0
+    name: str = ""
+    taint: Taint = Taint.NONE
+    pin: str = ""
+    set_config: tuple[SetConfigCall, ...] = ()
+    copy_from_stdin: bool = False
+    command: str = ""

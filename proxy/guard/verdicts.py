@@ -1,0 +1,148 @@
+"""What the guard found in a text, kept by the text: applications send the same ones again and again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.guard.model import Statement, StatementKind, Taint
+from proxy.guard.quick_look import quick_look
+from proxy.guard.statements import TOO_MANY_STATEMENTS, split
+
+# Long texts hold their values and are seldom sent twice.
+MAX_CACHED_BYTES: Final = 16 * 1024
+
+# What an entry costs besides its text, roughly.
+_ENTRY_BYTES: Final = 600
+
+_TRANSACTION_CONTROL: Final = frozenset(
+    (
+        StatementKind.BEGIN,
+        StatementKind.COMMIT,
+        StatementKind.ROLLBACK,
+        StatementKind.COMMIT_CHAIN,
+        StatementKind.ROLLBACK_CHAIN,
+        StatementKind.SAVEPOINT,
+        StatementKind.RELEASE,
+        StatementKind.ROLLBACK_TO,
+        StatementKind.PREPARE_TRANSACTION,
+    )
+)
+
+_FORWARDED_AS_IT_IS: Final = frozenset(
+    (
+        StatementKind.ORDINARY,
+        StatementKind.SHOW,
+        StatementKind.COPY,
+        StatementKind.DECLARE,
+        StatementKind.CLOSE_CURSOR,
+        StatementKind.LISTEN,
+        StatementKind.UNLISTEN,
+        StatementKind.NOTIFY,
+        StatementKind.SQL_PREPARE,
+        StatementKind.SQL_EXECUTE,
+        StatementKind.DISCARD,
+    )
+)
+
+_JUDGED_COMMANDS: Final = frozenset(
+    ("ALTER ROLE", "ALTER USER", "ALTER GROUP", "ALTER DATABASE SET", "ALTER DATABASE RESET", TOO_MANY_STATEMENTS)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a text is, whoever sends it.
+
+    is_plain: every statement goes to the server as it is written, one or many: none controls transactions, changes
+        settings for the session or refuses a transaction block. SET LOCAL and set_config(…, true) are plain.
+    single: the statement, when there is exactly one.
+    taint, pin: the strongest of all statements, and the first pin.
+    needs_rules: False when no rule could ever refuse it.
+    has_transaction_control: some statement begins, ends or marks a transaction. SET TRANSACTION does not.
+    """
+
+    statements: tuple[Statement, ...]
+    is_plain: bool
+    single: Statement | None
+    taint: Taint
+    pin: str
+    needs_rules: bool
+    has_transaction_control: bool
+
+
+def examine(text: bytes) -> Verdict:
+    """The verdict on a text, worked out anew."""
+    quick = quick_look(text)
+    statements = (quick,) if quick is not None else split(text)
+    return Verdict(
+        statements,
+        is_plain=all(_is_plain(statement) for statement in statements),
+        single=statements[0] if len(statements) == 1 else None,
+        taint=max((statement.taint for statement in statements), default=Taint.NONE),
+        pin=next((statement.pin for statement in statements if statement.pin), ""),
+        needs_rules=any(_needs_rules(statement) for statement in statements),
+        has_transaction_control=any(statement.kind in _TRANSACTION_CONTROL for statement in statements),
+    )
+
+
+def _is_plain(statement: Statement) -> bool:
+    if statement.kind in _FORWARDED_AS_IT_IS:
+        return True
+    if statement.kind in (StatementKind.SET, StatementKind.SET_CHARACTERISTICS):
+        return all(change.is_local for change in statement.changes)
+    return statement.kind == StatementKind.SET_CONFIG and statement.set_config[0].is_local is True
+
+
+def _needs_rules(statement: Statement) -> bool:
+    return bool(
+        statement.changes
+        or statement.set_config
+        or statement.pin
+        or statement.kind == StatementKind.NO_BLOCK
+        or statement.command in _JUDGED_COMMANDS
+    )
+
+
+class VerdictCache:
+    """Verdicts by text, at most `max_entries` of them in about `max_bytes`.
+
+    Two generations: what is asked for moves to the young one, and when that holds half of the limit, the old one is
+    forgotten as a whole. So a stream of texts that never come again does not push out those that do.
+    """
+
+    __slots__ = ("_max_entries", "_max_size", "_old", "_young", "_young_bytes", "misses")
+
+    def __init__(self, max_entries: int = 10_000, max_bytes: int = 16 * 1024 * 1024) -> None:
+        self._max_entries = max(1, max_entries // 2)
+        self._max_size = max_bytes // 2
+        self._young: dict[bytes, Verdict] = {}
+        self._young_bytes = 0
+        self._old: dict[bytes, Verdict] = {}
+        self.misses = 0
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def verdict(self, text: bytes) -> Verdict:
+        """The verdict on a text."""
+        verdict = self._young.get(text)
+        if verdict is not None:
+            return verdict
+        verdict = self._old.pop(text, None)
+        if verdict is None:
+            self.misses += 1
+            verdict = examine(text)
+        self._keep(text, verdict)
+        return verdict
+
+    def _keep(self, text: bytes, verdict: Verdict) -> None:
+        size = len(text) + _ENTRY_BYTES * max(1, len(verdict.statements))
+        if len(text) > MAX_CACHED_BYTES or size > self._max_size:
+            return
+        if self._young_bytes + size > self._max_size or len(self._young) >= self._max_entries:
+            self._old = self._young
+            self._young = {}
+            self._young_bytes = 0
+        self._young[text] = verdict
+        self._young_bytes += size

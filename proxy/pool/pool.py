@@ -1,0 +1,401 @@
+"""One pool at work: asks the core what to do and does it, with servers, clients and one timer.
+
+Everything here is synchronous; opening a server is the manager's, which reports back with `opened` or `open_failed`.
+
+Re-entrancy: a client or a server may call back at any point. Whatever arrives while decisions are being performed only
+changes the books, and the loop under way (`_settle`) sees it in its next decision. While that loop runs, or is due to
+run, the pool is *unsettled*, and a newcomer queues behind those who wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from proxy.errors import ProxyError
+from proxy.observe.gauges import PoolSnapshot
+from proxy.pool import refusals
+from proxy.pool.budget import ClusterBudget
+from proxy.pool.core import Decision, Grant, Later, NeedRoom, Open, PoolCore, RefuseAll, Reset
+from proxy.pool.limits import PoolKey, PoolLimits
+from proxy.pool.ports import CallLater, PooledServer, Timer, Waiter
+from proxy.pool.slots import Slot, SlotState
+from proxy.pool.stats import PoolCounters, snapshot
+
+
+class Pool:
+    """The servers that share one login, and the clients that want them.
+
+    `start_opening` begins to open a server for a slot; `on_empty` is called when a draining pool has no server left.
+    """
+
+    def __init__(
+        self,
+        key: PoolKey,
+        limits: PoolLimits,
+        budget: ClusterBudget,
+        *,
+        now: Callable[[], float],
+        call_later: CallLater,
+        random: Callable[[], float],
+        start_opening: Callable[[Pool, Slot], None],
+        on_empty: Callable[[], None],
+    ) -> None:
+        self.key = key
+        self.baseline: dict[bytes, bytes] = {}
+        self.has_baseline = False
+        self.counters = PoolCounters()
+        self._core = PoolCore(limits, lambda: budget.has_room_for(self, now()), random)
+        self._budget = budget
+        self._now = now
+        self._call_later = call_later
+        self._start_opening = start_opening
+        self._on_empty = on_empty
+        self._warming_since = 0.0
+        self._lost_at = 0.0
+        self._warmers: list[Callable[[ProxyError | None], None]] = []
+        self._refusals: dict[Waiter, ProxyError] = {}
+        self._timer: Timer | None = None
+        self._timer_at = 0.0
+        self._is_unsettled = False
+        self._is_settling = False
+
+    # --- for clients
+
+    def acquire(self, waiter: Waiter) -> PooledServer | None:
+        """Lend a server at once, or queue the client: `granted` or `refused` is called later, unless forgotten."""
+        if not self._is_unsettled or not self._core.queue.waiting:
+            server = self._core.lend_at_once(waiter)
+            if server is not None:
+                return server
+        now = self._now()
+        error = self._reason_to_refuse(now)
+        if error is not None:
+            self._refuse_soon(waiter, error)
+            return None
+        self.counters.waits += 1
+        self._core.queue.join(waiter, now)
+        self._settle(may_grant=False)
+        return None
+
+    def forget(self, waiter: Waiter) -> None:
+        """The client wants no server any more; if it holds one already, it must release that."""
+        if self._refusals.pop(waiter, None) is None and self._core.leave(waiter):
+            self._settle()
+
+    def release(self, server: PooledServer) -> None:
+        """The one door by which a server comes back; the reasons not to lend it again as it is, in order."""
+        slot = self._core.slots.get(server)
+        if slot is None:
+            server.close("discarded")
+        if slot is None or slot.state is not SlotState.LENT:
+            return
+        now = self._now()
+        reason = server.unusable_because() or self._core.reason_to_close(slot, now)
+        if reason is None and self._budget.must_give_back(self, now):
+            reason = "given to another pool"
+        if reason is not None:
+            self._close(slot, reason)
+        elif server.taint:
+            self._core.returned_tainted(slot)
+            self._reset(slot, server.taint)
+        else:
+            self._core.returned(slot, now)
+        if self._core.queue.waiting or self._budget.has_starving:
+            self._settle()
+
+    def discard(self, server: PooledServer, reason: str) -> None:
+        """The server is dead or was closed, whoever had it; `reason` is from a small fixed set."""
+        slot = self._core.slots.get(server)
+        if slot is not None:
+            self._close(slot, reason)
+            self._settle()
+
+    # --- for the manager
+
+    def warm(self, done: Callable[[ProxyError | None], None]) -> None:
+        """Call `done` once the pool has a baseline (None) or can not get one (the error); at once if that is known."""
+        now = self._now()
+        error = refusals.shutting_down() if self._core.is_draining else self._hopeless(now)
+        if self.has_baseline or error is not None:
+            done(None if self.has_baseline else error)
+            return
+        if not self._warmers:
+            self._warming_since = now
+        self._warmers.append(done)
+        self._core.is_warming = True
+        self._settle()
+
+    def stop_warming(self, done: Callable[[ProxyError | None], None]) -> None:
+        """Nobody listens to this `done` any more."""
+        if done in self._warmers:
+            self._warmers.remove(done)
+            self._core.is_warming = bool(self._warmers)
+
+    def opened(self, slot: Slot, server: PooledServer) -> None:
+        """The server for this slot is logged in."""
+        self.counters.opened += 1
+        self._core.backoff.succeeded()
+        now = self._now()
+        self._core.opened(slot, server, now)
+        self.baseline = dict(server.parameters)
+        self.has_baseline = True
+        reason = self._core.reason_to_close(slot, now)
+        if reason is not None:
+            self._close(slot, reason)
+        self._end_warming(None)
+        self._settle()
+
+    def open_failed(self, slot: Slot, error: ProxyError) -> None:
+        """The server for this slot could not be opened."""
+        self.counters.connect_errors += 1
+        self._core.backoff.failed(error, self._now())
+        self._remove(slot)
+        if not self.size:
+            self._end_warming(error)
+        self._settle()
+
+    def configure(self, limits: PoolLimits) -> None:
+        """Take over new settings; servers that are too many are closed when they are idle."""
+        self._core.configure(limits)
+        self._stop_timer()
+        self.maintain()
+
+    def maintain(self) -> None:
+        """What falls due without anybody asking; call it every second or so."""
+        if not (self.size or self._core.queue.has_lines or self._core.limits.min_size):
+            return
+        now = self._now()
+        for slot, reason in self._core.outdated(now):
+            if slot.state is SlotState.IDLE:
+                self._close(slot, reason)
+        self._core.queue.tidy()
+        while self.has_baseline and self._core.lacks_spare(now):
+            self._open(self._core.open_slot())
+        self._settle()
+
+    def drain(self) -> None:
+        """Lend nothing any more: close what is idle now and the rest when it comes back, refuse who waits."""
+        self._core.is_draining = True
+        error = refusals.shutting_down()
+        self._end_warming(error)
+        self._refuse_all(error)
+        for slot in list(self._core.idle):
+            self._close(slot, "draining")
+        self._stop_timer()
+        if not self.size:
+            self._on_empty()
+
+    def kill(self) -> None:
+        """Close every server, lent or not; the pool must be draining."""
+        for slot in list(self._core.slots.values()):
+            self._close(slot, "shutdown")
+
+    def snapshot(self) -> PoolSnapshot:
+        """The pool now, under PgBouncer's names."""
+        return snapshot(self.key, self._core, self.counters, self._now())
+
+    # --- for the cluster's budget
+
+    @property
+    def size(self) -> int:
+        """Servers of the pool, those being opened included."""
+        return self._core.size
+
+    @property
+    def limits(self) -> PoolLimits:
+        """The settings in force."""
+        return self._core.limits
+
+    def is_busy(self) -> bool:
+        """Do clients hold or await servers?"""
+        return self._core.is_busy()
+
+    def starved_s(self, now: float) -> float | None:
+        """How long the first client has waited, but not since before the pool lost a server; None = nobody waits."""
+        oldest = self._core.queue.oldest()
+        if oldest is None and not self._warmers:
+            return None
+        return now - max(self._lost_at, self._warming_since if oldest is None else oldest.arrived)
+
+    def coldest_since(self) -> float | None:
+        """Since when the coldest idle server is idle; None = none is."""
+        slot = self._core.idle.coldest()
+        return None if slot is None else slot.idle_since
+
+    def give_up_coldest(self) -> None:
+        """Close the coldest idle server, for another pool of the cluster."""
+        slot = self._core.idle.coldest()
+        if slot is not None:
+            self._close(slot, "given to another pool")
+
+    def look_again(self) -> None:
+        """There may be room in the cluster now."""
+        self._settle()
+
+    # --- performing decisions
+
+    def _settle(self, *, may_grant: bool = True) -> None:
+        """Perform decisions until there is none."""
+        if self._is_settling:
+            return
+        self._is_settling = self._is_unsettled = True
+        is_done = False
+        try:
+            while (decision := self._core.decide(self._now(), may_grant=may_grant)) is not None:
+                if not self._perform(decision):
+                    break
+            if not self._core.queue.waiting and not self._core.is_warming:
+                self._budget.content(self)
+            if self._core.idle.count and self._budget.has_starving:
+                self._budget.has_idle(self)
+            is_done = not isinstance(decision, Later)
+        finally:
+            self._is_settling = False
+            self._is_unsettled = not is_done
+            if not is_done:
+                self._call_later(0.0, self._settle)
+        self._rearm()
+
+    def _perform(self, decision: Decision) -> bool:
+        """Do it; False = nothing more can be done now."""
+        match decision:
+            case Grant(waiter, server):
+                self._grant(waiter, server)
+            case Reset(slot):
+                self._reset(slot, 1)
+            case Open(slot):
+                self._open(slot)
+            case NeedRoom():
+                return not self._budget.is_starving(self) and self._budget.make_room(self, self._now())
+            case RefuseAll(error):
+                self._refuse_all(error)
+            case Later():
+                return False
+        return True
+
+    def _grant(self, waiter: Waiter, server: PooledServer) -> None:
+        try:
+            waiter.granted(server)
+        except Exception as error:
+            # Nobody knows what was sent to it, and nobody will release it. The client whose release brought it here is
+            # not to blame: the error goes to the event loop.
+            self.discard(server, "client failed")
+            self._call_later(0.0, partial(_raise, error))
+
+    def _open(self, slot: Slot) -> None:
+        self._budget.added(self)
+        self._start_opening(self, slot)
+
+    def _reset(self, slot: Slot, level: int) -> None:
+        server = slot.server
+        assert server is not None
+        self.counters.resets += 1
+        slot.reset_serial += 1
+        serial = slot.reset_serial
+
+        def done(is_reset: bool) -> None:
+            if slot.state is SlotState.RESETTING and slot.reset_serial == serial:
+                self._reset_done(slot, level, is_reset=is_reset)
+
+        server.reset(level, done)
+
+    def _reset_done(self, slot: Slot, level: int, *, is_reset: bool) -> None:
+        if not is_reset:
+            self.counters.reset_failures += 1
+            self._close(slot, "reset failed")
+        else:
+            assert slot.server is not None
+            self._core.was_reset(slot, level)
+            reason = slot.server.unusable_because() or self._core.reason_to_close(slot, self._now())
+            if reason is not None:
+                self._close(slot, reason)
+        self._settle()
+
+    def _close(self, slot: Slot, reason: str) -> None:
+        if self._remove(slot):
+            self.counters.count_closed(reason)
+            assert slot.server is not None
+            slot.server.close(reason)
+
+    def _remove(self, slot: Slot) -> bool:
+        if not self._core.remove(slot):
+            return False
+        self._lost_at = self._now()
+        self._budget.removed(self)
+        if self._core.is_draining and not self.size:
+            self._on_empty()
+        return True
+
+    # --- refusing and telling
+
+    def _hopeless(self, now: float) -> ProxyError | None:
+        """The error that kept the last server from opening, while there is none and none is tried."""
+        return None if self.size else self._core.backoff.blocking_error(now)
+
+    def _reason_to_refuse(self, now: float) -> ProxyError | None:
+        core = self._core
+        if core.is_draining:
+            return refusals.shutting_down()
+        if 0 < core.limits.max_waiting <= core.queue.waiting:
+            return refusals.queue_full(self.key, core)
+        return self._hopeless(now)
+
+    def _refuse_soon(self, waiter: Waiter, error: ProxyError) -> None:
+        self._refusals[waiter] = error
+        self.counters.refused += 1
+        self._call_later(0.0, partial(self._deliver_refusal, waiter))
+
+    def _deliver_refusal(self, waiter: Waiter) -> None:
+        error = self._refusals.pop(waiter, None)
+        if error is not None:
+            waiter.refused(error)
+
+    def _refuse_all(self, error: ProxyError) -> None:
+        for waiter in list(self._core.queue):
+            if self._core.leave(waiter):
+                self.counters.refused += 1
+                waiter.refused(error)
+
+    def _end_warming(self, error: ProxyError | None) -> None:
+        warmers, self._warmers = self._warmers, []
+        self._core.is_warming = False
+        for done in warmers:
+            done(error)
+
+    def _rearm(self) -> None:
+        """Have the pool's one timer fire when something falls due, or before."""
+        core = self._core
+        if not core.queue.waiting or (self._timer is not None and not core.backoff.is_failing):
+            return  # whoever came after the timer was set falls due after it
+        now = self._now()
+        at = core.next_event(now)
+        if at is None or (self._timer is not None and self._timer_at <= at):
+            return
+        self._stop_timer()
+        self._timer_at = at
+        self._timer = self._call_later(max(0.001, at - now), self._on_timer)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self._now()
+        limits, queue = self._core.limits, self._core.queue
+        while limits.wait_timeout_s and (ticket := queue.oldest()) and ticket.arrived + limits.wait_timeout_s <= now:
+            error = refusals.wait_timed_out(self.key, self._core, ticket.line)
+            self._core.leave(ticket.waiter)
+            self.counters.wait_timeouts += 1
+            ticket.waiter.refused(error)
+        notify_s = limits.query_wait_notify_s
+        while notify_s and (ticket := queue.oldest_unnotified()) and ticket.arrived + notify_s <= now:
+            queue.mark_notified(ticket)
+            ticket.waiter.still_waiting(now - ticket.arrived)
+        self._settle()
+
+
+def _raise(error: Exception) -> None:
+    raise error
