@@ -285,7 +285,11 @@ class ExtendedProtocol:
             return
         statement, bound = known
         verdict = statement.verdict
-        if verdict.single is not None and verdict.single.kind == Kind.DISCARD_ALL and session.progress.status != codes.IDLE:
+        if (
+            verdict.single is not None
+            and verdict.single.kind == Kind.DISCARD_ALL
+            and session.progress.status != codes.IDLE
+        ):
             raise InTransaction("DISCARD ALL cannot run inside a transaction block")
         sent = statement.note
         if verdict.taint or verdict.pin:
@@ -297,7 +301,9 @@ class ExtendedProtocol:
             self._send(message, EXECUTE)
         else:
             self._send(message, EXECUTE | NOTED)
-            server.ledger.notes.append(Effect(sent.effect.statement, sent.effect.tag, bound))
+            server.ledger.notes.append(
+                Effect(sent.effect.statement, sent.effect.tag, bound, is_rewritten=sent.effect.is_rewritten)
+            )
             for name in sent.captures:
                 self._capture(server, name)
         if verdict.single is not None:
@@ -307,7 +313,7 @@ class ExtendedProtocol:
                 self._reset_all()
 
     def _reset_all(self) -> None:
-        """Behind the Execute that stands for RESET ALL: reset what the client changed, for what follows in the batch."""
+        """Behind the Execute that stands for RESET ALL: reset what the client changed, for the rest of the batch."""
         settings = self._session.settings
         for name in sorted(settings.names() | self._touched):
             self._run_unseen(quoting.set_local(name, settings.default(name)))

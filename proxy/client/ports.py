@@ -1,4 +1,4 @@
-"""What the session core needs of the world, as protocols: a server to speak to and a sink that performs its decisions."""
+"""What the session core needs of the world: a server to speak to and a sink that performs its decisions."""
 
 from __future__ import annotations
 

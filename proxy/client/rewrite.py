@@ -65,7 +65,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Substitute:
-    """What is sent in a statement's place: `texts` (all but the last one's replies are dropped) and how success is noted.
+    """What is sent in a statement's place: `texts`, all but the last one's replies dropped, and how success is noted.
 
     `captures` are settings whose new value is asked for right behind, because PostgreSQL reports no change that a
     transaction takes back. `shift_at`, `shift`: the place in the last text where characters were put in, and how many.
@@ -108,30 +108,32 @@ def substitute(statement: Statement, text: bytes, settings: ClientSettings, owns
             return Substitute((text,), Effect(statement))
         return Substitute((local,), Effect(statement), (), statement.local_at, len(local) - len(text))
     if kind == Kind.DISCARD_ALL:
-        return Substitute((_nothing(settings),), Effect(statement, b"DISCARD ALL"))
+        return Substitute((_nothing(settings),), Effect(statement, b"DISCARD ALL", is_rewritten=True))
     if kind == Kind.DEALLOCATE and owns(statement.name):
         tag = b"DEALLOCATE" if statement.name else b"DEALLOCATE ALL"
-        return Substitute((_nothing(settings),), Effect(statement, tag))
+        return Substitute((_nothing(settings),), Effect(statement, tag, is_rewritten=True))
     if not is_session_change(statement):
         return None
     if kind == Kind.RESET_ALL:
         resets = tuple(quoting.set_local(name, settings.default(name)) for name in sorted(settings.names()))
-        return Substitute((*resets, _nothing(settings)), Effect(statement, b"RESET"))
+        return Substitute((*resets, _nothing(settings)), Effect(statement, b"RESET", is_rewritten=True))
     captures = tuple(change.name for change in statement.changes if _is_captured(change))
     if kind == Kind.RESET:
         texts = tuple(quoting.set_local(change.name, settings.default(change.name)) for change in statement.changes)
-        return Substitute(texts, Effect(statement, b"RESET"))
+        return Substitute(texts, Effect(statement, b"RESET", is_rewritten=True))
     if kind == Kind.SET_CHARACTERISTICS:
         texts = tuple(quoting.set_local(change.name, change.value) for change in statement.changes)
-        return Substitute(texts, Effect(statement), captures)
+        return Substitute(texts, Effect(statement, is_rewritten=True), captures)
     local = statement.local_form
     if local is None or any(change.value is None for change in statement.changes):
         texts = tuple(
             quoting.set_local(c.name, c.value if c.value is not None else settings.default(c.name))
             for c in statement.changes
         )
-        return Substitute(texts or (text,), Effect(statement), captures)
-    return Substitute((local,), Effect(statement), captures, statement.local_at, len(local) - len(text))
+        return Substitute(texts or (text,), Effect(statement, is_rewritten=True), captures)
+    return Substitute(
+        (local,), Effect(statement, is_rewritten=True), captures, statement.local_at, len(local) - len(text)
+    )
 
 
 def _is_captured(change: SettingChange) -> bool:

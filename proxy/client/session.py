@@ -1,9 +1,9 @@
 """One client's session after login: what its bytes mean, what goes to a server, when a server is needed or given back.
 
 The heart of the proxy, as a core: bytes in, decisions out through a `SessionSink`. One segment (client frames up to a
-Query, FunctionCall or Sync) is under way at a time; the rest waits in the client's buffer. `simple.py` and `extended.py`
-hold the two protocols' recipes and `replies.py` what answers mean; this file holds the state they share and every
-transition of it.
+Query, FunctionCall or Sync) is under way at a time; the rest waits in the client's buffer. `simple.py` and
+`extended.py` hold the two protocols' recipes and `replies.py` what answers mean; this file holds the state they share
+and every transition of it.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ class Session:
         self.stats = stats
         self.baseline = baseline
         self.context: Context = shared.builder.build(tenant, settings.effective)
-        self.shown: dict[bytes, bytes] = {**baseline, **self.context.reported}
+        own = self.context.reported
+        self.shown: dict[bytes, bytes] = {name: own.get(name, value) for name, value in baseline.items()}
         self.state = State.IDLE
         self.status: int = codes.IDLE
         self.progress = Progress(codes.IDLE, in_place=False)
@@ -149,7 +150,7 @@ class Session:
         self.pump()
 
     def refused(self, error: ProxyError) -> None:
-        """No server can be had: the segment that asked for one fails; the connection goes on unless the error is FATAL."""
+        """No server can be had: the segment that asked for one fails; the connection goes on, but for a FATAL error."""
         self.state = State.IDLE
         if error.severity == "FATAL":
             self.hang_up(error)

@@ -164,7 +164,7 @@ def query_job(sql: bytes, done: Callable[[Outcome], None]) -> Job:
 
 
 class Recovery(Job):
-    """Ends what a client left open: COPY, batch, running query, transaction; then `done(True)`, or False if it failed."""
+    """Ends what a client left open (COPY, batch, query, transaction), then says whether that worked."""
 
     def __init__(self, *, in_copy: bool, owes_sync: bool, done: Callable[[bool], None]) -> None:
         super().__init__()

@@ -1,14 +1,13 @@
 """What a server still owes, in order, and what becomes of each reply: forward it, drop it, or change it.
 
 Everything sent to a server adds units here; every reply takes some away. The ledger cuts the server's bytes into
-frames, passes bulk through untouched and stops at each ReadyForQuery that the client shall see. It knows no sockets and no
-statements: what a reply means to somebody is told to the `LedgerOwner`.
+frames, passes bulk through untouched and stops at each ReadyForQuery that the client shall see. It knows no sockets and
+no statements: what a reply means to somebody is told to the `LedgerOwner`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final, Protocol
 
 from proxy.context.context import FOLLOWED
@@ -42,47 +41,69 @@ _MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 """Replies other than rows are held whole; PostgreSQL's own are far smaller than this."""
 
 
-@dataclass(slots=True)
 class Effect:
-    """A statement whose success changes what the proxy knows; `tag` replaces the command tag that the client sees."""
+    """A statement whose success changes what the proxy knows.
 
-    statement: object
-    tag: bytes | None = None
-    bound: tuple[str | None, ...] | None = None
+    `tag` replaces the command tag that the client sees; `bound` are the values of its parameters. `is_rewritten`: a SET
+    LOCAL stands in its place, of which some versions warn (25P01) that it is not in a block.
+    """
+
+    __slots__ = ("bound", "is_rewritten", "statement", "tag")
+
+    def __init__(
+        self,
+        statement: object,
+        tag: bytes | None = None,
+        bound: tuple[str | None, ...] | None = None,
+        *,
+        is_rewritten: bool = False,
+    ) -> None:
+        self.statement = statement
+        self.tag = tag
+        self.bound = bound
+        self.is_rewritten = is_rewritten
 
 
-@dataclass(slots=True)
 class LocalReply:
     """Bytes to send when all that is owed before them has come; `defines` is the statement name they acknowledge."""
 
-    data: bytes
-    defines: bytes | None = None
+    __slots__ = ("data", "defines")
+
+    def __init__(self, data: bytes, defines: bytes | None = None) -> None:
+        self.data = data
+        self.defines = defines
 
 
-@dataclass(slots=True)
 class Refusal:
     """Something sent only to fail, so that PostgreSQL aborts where the proxy refused; the client sees `error`."""
 
-    error: ProxyError
+    __slots__ = ("error",)
+
+    def __init__(self, error: ProxyError) -> None:
+        self.error = error
 
 
-@dataclass(slots=True)
 class Capture:
     """A value asked for by the proxy: the first column of the one row."""
 
-    name: str
-    value: bytes | None = None
+    __slots__ = ("name", "value")
+
+    def __init__(self, name: str, value: bytes | None = None) -> None:
+        self.name = name
+        self.value = value
 
 
 Note = Effect | LocalReply | Refusal | Capture
 
 
-@dataclass(slots=True)
 class ParseRecord:
     """A Parse under way: the name on the server and, where the client waits for it too, the client's."""
 
-    server_name: bytes
-    client_name: bytes | None
+    __slots__ = ("client_name", "server_name")
+
+    def __init__(self, server_name: bytes, client_name: bytes | None) -> None:
+        self.server_name = server_name
+        self.client_name = client_name
 
 
 class PositionMap:
@@ -279,9 +300,7 @@ class Ledger:
 
         Except what a server's session is given to follow its client: that says nothing about the server.
         """
-        for name, value in self.reported.items():
-            if name not in _FOLLOWED:
-                parameters[name] = value
+        parameters.update((name, value) for name, value in self.reported.items() if name not in _FOLLOWED)
         self.reported.clear()
 
     def flush_local(self) -> None:
@@ -328,7 +347,7 @@ class Ledger:
             name, value = backend.read_parameter_status(frame[5:])
             self.reported[name] = value
         elif code == codes.NOTICE_RESPONSE:
-            if not head & DROP:
+            if not head & DROP and not self._is_about_our_words(head, frame):
                 self.out.append(self._put_position_right(frame))
         elif code == codes.COPY_IN_RESPONSE:
             self.out.append(frame)
@@ -337,6 +356,10 @@ class Ledger:
         elif code == codes.NOTIFICATION_RESPONSE:
             self.out.append(frame)
         # Anything else belongs to a unit whose replies are dropped.
+
+    def _is_about_our_words(self, head: int, frame: bytes) -> bool:
+        note = self.notes[0] if head & NOTED else None
+        return isinstance(note, Effect) and note.is_rewritten and b"\0C25P01\0" in frame
 
     def _forget_ignored_sync(self) -> None:
         """The server ignores a Sync sent right behind the Execute of a COPY FROM STDIN (manual, "COPY Operations")."""

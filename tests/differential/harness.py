@@ -1,4 +1,4 @@
-"""Play one script of protocol messages against PostgreSQL directly and through Gatehouse, and compare all a client sees.
+"""Play a script of protocol messages against PostgreSQL directly and through Gatehouse; compare all a client sees.
 
 What is compared: messages and their order, rows, command tags, error and notice fields, the transaction status, and the
 parameters as the client holds them after each step. What can not be the same is left out: where in PostgreSQL's source
