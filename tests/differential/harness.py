@@ -28,7 +28,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A story told in steps. `skip` names placements in which it can not be compared, with the reason."""
+    """A story told in steps. `skip` names placements where it differs, with the key of the difference in
+    `differences.py`."""
 
     name: str
     steps: Sequence[Step]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
+from tests.differential.differences import DIFFERENCES, document
 from tests.differential.harness import PLACES, Script, direct, through
 from tests.differential.scripts import SCRIPTS
 from tests.support.postgres import TestCluster
@@ -59,6 +61,11 @@ def proxy(cluster: TestCluster) -> Iterator[ProxyUnderTest]:
         yield running
 
 
+def test_the_page_of_differences_is_in_step() -> None:
+    page = Path(__file__).parents[2] / "docs" / "differences.md"
+    assert page.read_text() == document(), "run: python -m tests.differential.differences > docs/differences.md"
+
+
 Emptier = Callable[[str], None]
 
 
@@ -82,7 +89,7 @@ async def test_a_client_sees_the_same(
     cluster: TestCluster, proxy: ProxyUnderTest, empty: Emptier, place: str, script: Script
 ) -> None:
     if place in script.skip:
-        pytest.skip(script.skip[place])
+        pytest.skip(DIFFERENCES[script.skip[place]].title)
     empty(place)
     expected = await direct(cluster, PLACES[place], script)
     empty(place)

@@ -1,0 +1,104 @@
+"""Where a client can tell Gatehouse from PostgreSQL, and why; `docs/differences.md` is made from this.
+
+Run `python -m tests.differential.differences > docs/differences.md` after a change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference: what a client sees, and why it has to be so."""
+
+    title: str
+    seen: str
+    reason: str
+
+
+DIFFERENCES: Final = {
+    "tenant settings": Difference(
+        "The tenant's context can not be changed",
+        "SET, RESET, SET LOCAL and set_config of the tenant setting, of `role` and `session_authorization`, and in a schema "
+        "placement of `search_path` beyond the tenant's own and the shared schemas, give 42501 with a hint. So do ALTER ROLE "
+        "and ALTER DATABASE … SET.",
+        "They decide whose data is seen.",
+    ),
+    "no block": Difference(
+        "VACUUM and its like need a database of their own",
+        "Statements that refuse a transaction block (VACUUM, CREATE INDEX CONCURRENTLY, ALTER SYSTEM, …) and function calls "
+        "by protocol message outside a transaction give 0A000 with a hint in the shared and schema placements.",
+        "They can not run behind the context, and without it they are not the tenant's.",
+    ),
+    "query without sync": Difference(
+        "A Query behind extended messages without Sync",
+        "Gatehouse ends the messages with a Sync of its own first. PostgreSQL 18 leaves the transaction open and loses it.",
+        "An acknowledged INSERT would be lost.",
+    ),
+    "encodings": Difference(
+        "Encodings and strings that can not be read safely",
+        "client_encoding SJIS, BIG5, GBK, GB18030, UHC, JOHAB and SHIFT_JIS_2004, and standard_conforming_strings = off, "
+        "give 0A000.",
+        "In these, a byte that looks like a quote or a backslash may be half a character: text could not be judged.",
+    ),
+    "session state": Difference(
+        "What belongs to a session keeps its server",
+        "LISTEN, temporary tables, session advisory locks, WITH HOLD cursors and SQL PREPARE tie the server to the client "
+        "until DISCARD ALL or its end, up to the tier's max_pinned (then 53300); a tier can refuse them (0A000).",
+        "They live on the server, not in a setting.",
+    ),
+    "one server per transaction": Difference(
+        "Consecutive transactions may run on different servers",
+        "pg_backend_pid() changes between transactions; currval() and lastval() need a nextval() in the same transaction; "
+        "LOAD and settings changed inside functions or DO blocks end with the transaction.",
+        "That is what transaction pooling is.",
+    ),
+    "login": Difference(
+        "The role is Gatehouse's",
+        "current_user and session_user are the cluster's login (or the tenant's role), session_authorization is reported so; "
+        "pg_prepared_statements lists statements under Gatehouse's names; pg_stat_activity shows all of the login's sessions.",
+        "Servers are shared by all users of a tenant's database.",
+    ),
+    "procedures": Difference(
+        "COMMIT inside CALL and DO",
+        "A procedure or DO block that ends its transaction gives 2D000 when it is sent as a Query.",
+        "The context in front makes the string an implicit transaction block.",
+    ),
+    "lost server": Difference(
+        "A server that is lost",
+        "The client gets PostgreSQL's own farewell (57P01 and the like), or FATAL 08006, and only if it was in a "
+        "transaction; clients between transactions notice nothing.",
+        "Gatehouse never repeats what may have run.",
+    ),
+    "startup": Difference(
+        "Kinds of connections",
+        "Replication connections are refused (0A000); GSSAPI encryption is declined; TLS is negotiated by SSLRequest, not "
+        "directly. The database name in the DSN is not used: the tenant decides.",
+        "The tenant's placement says where it lives.",
+    ),
+    "row security copy": Difference(
+        "COPY FROM into tables with row-level security",
+        "Gives PostgreSQL's own 0A000: it does not support this. Use INSERT.",
+        "The shared placement stands on row-level security.",
+    ),
+}
+
+
+def document() -> str:
+    """The text of docs/differences.md."""
+    lines = [
+        "# Where a client can tell Gatehouse from PostgreSQL",
+        "",
+        "Everything else is the same, message by message: `tests/differential` plays several hundred scripts against",
+        "PostgreSQL directly and through Gatehouse, in each placement, and compares what a client sees. This page is made",
+        "from its list of exceptions.",
+    ]
+    for difference in DIFFERENCES.values():
+        lines += ["", f"## {difference.title}", "", difference.seen, "", f"*Why:* {difference.reason}"]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    print(document(), end="")
