@@ -519,8 +519,14 @@ script("sync behind an error", Step(p("SELEC") + h, "E"), s)
 # COPY.
 COPY_IN = "COPY diff_plain FROM STDIN"
 COUNT_PLAIN = "SELECT count(*) FROM diff_plain"
-data = lambda text: frame(codes.COPY_DATA, text.encode())  # noqa: E731
 done = frontend.COPY_DONE
+
+
+def data(text: str) -> bytes:
+    """CopyData."""
+    return frame(codes.COPY_DATA, text.encode())
+
+
 script("copy in", Step(q(COPY_IN), "G"), data("1\ta\n2\tb\n") + done, q(COUNT_PLAIN))
 script(
     "copy in, one byte at a time",
@@ -579,5 +585,7 @@ script(
     "query behind messages without sync",
     run(INSERT) + q(COUNT),
     q("ROLLBACK"),
-    **dict.fromkeys(("shared", "schema", "database"), "query without sync"),
+    shared="query without sync",
+    schema="query without sync",
+    database="query without sync",
 )
