@@ -171,7 +171,7 @@ POOLS: Final[tuple[Family[PoolSnapshot], ...]] = (
         "gatehouse_pools_refused_total",
         _C,
         _POOL,
-        "Clients refused at once because the wait queue was full.",
+        "Clients refused without a server: queue full, shutting down, or none could be opened.",
         lambda pool: pool.refused_total,
     ),
     Family(

@@ -110,6 +110,10 @@ class PoolCore:
         """Do clients hold or await servers?"""
         return len(self.slots) > self.idle.count or self.queue.waiting > 0
 
+    def hopeless(self, now: float) -> ProxyError | None:
+        """The error that kept the last server from opening, while there is none and none is tried."""
+        return None if self.size else self.backoff.blocking_error(now)
+
     # --- lending and waiting
 
     def lend_at_once(self, waiter: Waiter) -> PooledServer | None:
@@ -134,7 +138,7 @@ class PoolCore:
 
         `may_grant` is False inside `acquire`, where nobody may be called: what would call somebody is `Later` then.
         """
-        if not self.size and self.queue.waiting and (error := self.backoff.blocking_error(now)) is not None:
+        if self.queue.waiting and (error := self.hopeless(now)) is not None:
             return RefuseAll(error) if may_grant else Later()
         if self._ready:
             if not may_grant:

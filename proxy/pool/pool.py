@@ -116,7 +116,7 @@ class Pool:
     def warm(self, done: Callable[[ProxyError | None], None]) -> None:
         """Call `done` once the pool has a baseline (None) or can not get one (the error); at once if that is known."""
         now = self._now()
-        error = refusals.shutting_down() if self._core.is_draining else self._hopeless(now)
+        error = refusals.shutting_down() if self._core.is_draining else self._core.hopeless(now)
         if self.has_baseline or error is not None:
             done(None if self.has_baseline else error)
             return
@@ -148,7 +148,8 @@ class Pool:
 
     def open_failed(self, slot: Slot, error: ProxyError) -> None:
         """The server for this slot could not be opened."""
-        self.counters.connect_errors += 1
+        if not self._core.is_draining:
+            self.counters.connect_errors += 1
         self._core.backoff.failed(error, self._now())
         self._remove(slot)
         if not self.size:
@@ -329,17 +330,13 @@ class Pool:
 
     # --- refusing and telling
 
-    def _hopeless(self, now: float) -> ProxyError | None:
-        """The error that kept the last server from opening, while there is none and none is tried."""
-        return None if self.size else self._core.backoff.blocking_error(now)
-
     def _reason_to_refuse(self, now: float) -> ProxyError | None:
         core = self._core
         if core.is_draining:
             return refusals.shutting_down()
         if 0 < core.limits.max_waiting <= core.queue.waiting:
             return refusals.queue_full(self.key, core)
-        return self._hopeless(now)
+        return self._core.hopeless(now)
 
     def _refuse_soon(self, waiter: Waiter, error: ProxyError) -> None:
         self._refusals[waiter] = error

@@ -17,12 +17,12 @@ def script(name: str, *steps: bytes | Step, protocol: int = codes.PROTOCOL_3_0, 
 
 def queries(name: str, *texts: str, **skip: str) -> None:
     """A script of Queries."""
-    script(name, *(q(text) for text in texts), **skip)
+    script(name, *(q(text) for text in texts), protocol=codes.PROTOCOL_3_0, **skip)
 
 
 def batches(name: str, *parts: bytes, **skip: str) -> None:
     """A script of batches, each with a Sync behind it."""
-    script(name, *(part + s for part in parts), **skip)
+    script(name, *(part + s for part in parts), protocol=codes.PROTOCOL_3_0, **skip)
 
 
 INSERT = "INSERT INTO diff (id, v) VALUES (1, 'one')"
