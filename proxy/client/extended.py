@@ -35,6 +35,7 @@ from proxy.server.ledger import (
     SYNC,
     Capture,
     Effect,
+    Eviction,
     LocalReply,
     ParseRecord,
     Refusal,
@@ -62,7 +63,7 @@ class ExtendedProtocol:
     `in_batch`: the COPY or Execute under way belongs to a batch.
     """
 
-    __slots__ = ("_session", "_touched", "in_batch", "names", "portals", "skips", "unnamed")
+    __slots__ = ("_order", "_session", "_touched", "in_batch", "names", "portals", "skips", "unnamed")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -71,6 +72,7 @@ class ExtendedProtocol:
         self.portals: dict[bytes, tuple[Statement, tuple[str | None, ...] | None]] = {}
         self.skips = False
         self.in_batch = False
+        self._order = 0
         self._touched: set[str] = set()  # settings changed in the batch under way
 
     @property
@@ -85,7 +87,9 @@ class ExtendedProtocol:
 
     def can_deallocate(self, name: str) -> bool:
         """Whether DEALLOCATE of `name` ('' for ALL) concerns the client's own statements."""
-        return not name or quoting.to_bytes(name) in self.names
+        if not name:
+            return not self._session.pinned  # on a pinned server there may be statements made by SQL PREPARE
+        return quoting.to_bytes(name) in self.names
 
     def deallocate(self, name: str) -> None:
         """Forget one statement, or all for ''."""
@@ -146,7 +150,7 @@ class ExtendedProtocol:
         body = message[name_end + 1 :]
         if name and name in self.names:
             raise DuplicateStatement(f'prepared statement "{quoting.to_text(name)}" already exists')
-        if len(self.names) >= session.limits.max_prepared_statements:
+        if name and len(self.names) >= session.limits.max_prepared_statements:
             raise LimitExceeded(
                 f"a client may hold {session.limits.max_prepared_statements} prepared statements at a time",
                 hint="Close statements that are no longer used, or raise limits.max_prepared_statements_per_client.",
@@ -162,7 +166,7 @@ class ExtendedProtocol:
         if name:
             self.names[name] = statement
             if server.prepared.touch(statement.server_name):
-                self._reply_locally(backend.PARSE_COMPLETE, name)
+                self._reply_locally(LocalReply(backend.PARSE_COMPLETE, name, None, self._next_order()))
             else:
                 self._send_parse(server, statement, PARSE, name)
         else:
@@ -177,21 +181,28 @@ class ExtendedProtocol:
         verdict = session.shared.verdicts.verdict(text)
         single = verdict.single
         sent = None if single is None else substitute(single, text, session.settings, self.can_deallocate)
-        if sent is None or sent.texts == (text,):
+        depends_on_client = single is not None and single.kind == Kind.DEALLOCATE
+        if (sent is None or sent.texts == (text,)) and not depends_on_client:
             statement = session.shared.catalog.add(session.context.plan_key, body, body, verdict)
         else:
             # What is sent depends on the client's own settings, so nobody else can share it.
             types = body[len(text) :]
-            statement = Prepared(session.shared.catalog.next_name(), sent.texts[-1] + types, verdict)
+            sent_text = text if sent is None else sent.texts[-1]
+            statement = Prepared(session.shared.catalog.next_name(), sent_text + types, verdict)
         statement.note = sent
         return statement
 
     def _send_parse(self, server: ServerPort, statement: Statement, unit: int, client_name: bytes | None) -> None:
-        surplus = server.prepared.add(statement.server_name)
-        if surplus is not None:
-            self._send(close_statement(surplus), CLOSE | DROP)
-        server.ledger.parses.append(ParseRecord(statement.server_name, client_name))
+        self._make_room(server, statement.server_name)
+        server.ledger.parses.append(ParseRecord(statement.server_name, client_name, self._next_order()))
         self._send(statement.parse, unit)
+
+    def _make_room(self, server: ServerPort, name: bytes) -> None:
+        """`name` is about to be prepared: close the least recently used statement, if there are too many."""
+        surplus = server.prepared.add(name)
+        if surplus is not None:
+            self._send(close_statement(surplus), CLOSE | DROP | NOTED)
+            server.ledger.notes.append(Eviction(surplus))
 
     def _ensure_parsed(self, server: ServerPort, statement: Statement, *, named: bool) -> None:
         """Have the statement on this server."""
@@ -304,6 +315,12 @@ class ExtendedProtocol:
             server.ledger.notes.append(
                 Effect(sent.effect.statement, sent.effect.tag, bound, is_rewritten=sent.effect.is_rewritten)
             )
+            if (
+                sent.effect.is_rewritten
+                and verdict.single is not None
+                and verdict.single.kind == Kind.SET_CHARACTERISTICS
+            ):
+                self._run_all_unseen(sent.texts[:-1])
             for name in sent.captures:
                 self._capture(server, name)
         if verdict.single is not None:
@@ -315,10 +332,13 @@ class ExtendedProtocol:
     def _reset_all(self) -> None:
         """Behind the Execute that stands for RESET ALL: reset what the client changed, for the rest of the batch."""
         settings = self._session.settings
-        for name in sorted(settings.names() | self._touched):
-            self._run_unseen(quoting.set_local(name, settings.default(name)))
-            self._session.send(frontend.execute(b""))
-            self._server().ledger.units.append(EXECUTE | DROP)
+        names = sorted(settings.names() | self._touched)
+        self._run_all_unseen(tuple(quoting.set_local(name, settings.default(name)) for name in names))
+
+    def _run_all_unseen(self, texts: tuple[bytes, ...]) -> None:
+        for text in texts:
+            self._run_unseen(text)
+            self._send(frontend.execute(b""), EXECUTE | DROP)
 
     def _run_unseen(self, sql: bytes) -> None:
         """Parse and Bind a statement of the proxy's own."""
@@ -341,11 +361,23 @@ class ExtendedProtocol:
 
     def _close_statement(self, message: bytes) -> None:
         name = message[6:-1]
-        if name:
-            self.names.pop(name, None)
-        else:
+        closed = self.names.pop(name, None) if name else self.unnamed
+        if not name:
             self.unnamed = None
-        self._reply_locally(backend.CLOSE_COMPLETE, None)
+        closes = None if closed is None else (name, closed)
+        self._reply_locally(LocalReply(backend.CLOSE_COMPLETE, None, closes, self._next_order()))
+
+    def _next_order(self) -> int:
+        self._order += 1
+        return self._order
+
+    def restore(self, name: bytes, statement: object) -> None:
+        """A Close did not come to be."""
+        assert isinstance(statement, Prepared)
+        if name:
+            self.names.setdefault(name, statement)
+        else:
+            self.unnamed = self.unnamed or statement
 
     def _flush(self, message: bytes) -> None:
         if self.in_batch:
@@ -391,9 +423,7 @@ class ExtendedProtocol:
         session = self._session
         context = session.context
         if not server.prepared.touch(context.statement_name):
-            surplus = server.prepared.add(context.statement_name)
-            if surplus is not None:
-                self._send(close_statement(surplus), CLOSE | DROP)
+            self._make_room(server, context.statement_name)
             server.ledger.parses.append(ParseRecord(context.statement_name, None))
             self._send(context.parse, PARSE | DROP | INJECTED)
         self._send(context.bind_execute, BIND | DROP | INJECTED)
@@ -416,15 +446,15 @@ class ExtendedProtocol:
         server.ledger.units.append(unit)
         session.send(message)
 
-    def _reply_locally(self, data: bytes, defines: bytes | None) -> None:
+    def _reply_locally(self, reply: LocalReply) -> None:
         """Answer in the client's order: at once if nothing is owed, else when its turn comes."""
         session = self._session
         server = session.server
         if server is None or not server.ledger.units:
-            session.reply(data)
+            session.reply(reply.data)
         else:
             server.ledger.units.append(LOCAL | NOTED)
-            server.ledger.notes.append(LocalReply(data, defines))
+            server.ledger.notes.append(reply)
 
     def refuse(self, error: ProxyError) -> None:
         """Fail the batch with an error of the proxy's own; PostgreSQL must see the transaction fail too."""

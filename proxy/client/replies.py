@@ -10,7 +10,7 @@ from proxy.client.states import State
 from proxy.context import quoting
 from proxy.errors import ContextFailed, ProxyError
 from proxy.guard.statements import Statement
-from proxy.server.ledger import Capture, Effect, ParseRecord
+from proxy.server.ledger import DROP, Capture, Effect, Eviction, LocalReply, ParseRecord
 from proxy.wire import backend, codes
 from proxy.wire.backend import ErrorFields
 
@@ -41,6 +41,8 @@ class Replies:
             session.unpin()
         elif kind == Kind.DEALLOCATE:
             session.extended.deallocate(statement.name)
+            if not effect.is_rewritten and session.server is not None:
+                session.server.prepared.clear()
         # COMMIT of a failed transaction answers ROLLBACK.
         take_effect(session.settings, statement, effect.bound, committed=not tag.startswith(b"ROLLBACK"))
         if kind in ENDS_TRANSACTION or kind in CHAINS:
@@ -64,6 +66,15 @@ class Replies:
         if record.client_name is not None:
             session.extended.names.pop(record.client_name, None)
 
+    def close_undone(self, note: LocalReply | Eviction) -> None:
+        """A Close was skipped because something before it failed: the statement is there still."""
+        session = self._session
+        if isinstance(note, Eviction):
+            if session.server is not None:
+                session.server.prepared.restore(note.server_name)
+        elif note.closes is not None:
+            session.extended.restore(*note.closes)
+
     def copy_in_started(self) -> None:
         """CopyInResponse."""
         session = self._session
@@ -76,6 +87,17 @@ class Replies:
         """
         session = self._session
         session.progress.in_place = False
+        server = session.server
+        if (
+            session.status == codes.IDLE
+            and server is not None
+            and server.ledger.units
+            and server.ledger.units[0] & DROP
+        ):
+            # The server's session did not follow the client's, and what came behind may have run all the same.
+            server.followed = ()
+            server.taint = 2
+            session.must_end = True
         if fields.get("C", "")[:2] in ("53", "57", "58"):
             return None
         error = ContextFailed(
@@ -91,6 +113,11 @@ class Replies:
         """The client is being told of an error of PostgreSQL's."""
         session = self._session
         session.stats.errors += 1
+        server = session.server
+        if server is not None and server.ledger.lacks_statement:
+            # A statement of ours is not there: hidden SQL deallocated it. Nobody else shall stumble over that.
+            server.ledger.lacks_statement = False
+            server.taint = 2
         if session.state == State.COPY_IN:
             session.state = State.BATCH if session.extended.in_batch else State.BUSY
 
@@ -104,6 +131,7 @@ class Replies:
             # A Sync in front of a Query: see Session.sync_for_query.
             session.status = status
             session.state = State.HELD
+            session.extended.in_batch = False
             if status == codes.IDLE:
                 self.end_transaction(failed=server.ledger.failed)
 

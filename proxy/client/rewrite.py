@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from proxy.context import quoting
 from proxy.context.client_settings import ClientSettings
 from proxy.context.context import REPORTED, Context
-from proxy.guard.statements import SettingChange, Statement, StatementKind
+from proxy.guard.set_config import parse_bool
+from proxy.guard.statements import Statement, StatementKind
 from proxy.server.ledger import (
     DROP,
     INJECTED,
@@ -103,13 +104,15 @@ def substitute(statement: Statement, text: bytes, settings: ClientSettings, owns
     if kind in NOTED_KINDS:
         return Substitute((text,), Effect(statement))
     if kind == Kind.SET_CONFIG:
-        local = statement.local_form
-        if local is None:
-            return Substitute((text,), Effect(statement))
-        return Substitute((local,), Effect(statement), (), statement.local_at, len(local) - len(text))
+        name = statement.set_config[0].name
+        asked = (name.lower(),) if isinstance(name, str) and _is_captured(name.lower()) else ()
+        sent = statement.local_form or text
+        return Substitute((sent,), Effect(statement), asked, statement.local_at, len(sent) - len(text))
     if kind == Kind.DISCARD_ALL:
         return Substitute((_nothing(settings),), Effect(statement, b"DISCARD ALL", is_rewritten=True))
-    if kind == Kind.DEALLOCATE and owns(statement.name):
+    if kind == Kind.DEALLOCATE and not owns(statement.name):
+        return None if statement.name else Substitute((text,), Effect(statement))
+    if kind == Kind.DEALLOCATE:
         tag = b"DEALLOCATE" if statement.name else b"DEALLOCATE ALL"
         return Substitute((_nothing(settings),), Effect(statement, tag, is_rewritten=True))
     if not is_session_change(statement):
@@ -117,7 +120,7 @@ def substitute(statement: Statement, text: bytes, settings: ClientSettings, owns
     if kind == Kind.RESET_ALL:
         resets = tuple(quoting.set_local(name, settings.default(name)) for name in sorted(settings.names()))
         return Substitute((*resets, _nothing(settings)), Effect(statement, b"RESET", is_rewritten=True))
-    captures = tuple(change.name for change in statement.changes if _is_captured(change))
+    captures = tuple(change.name for change in statement.changes if _is_captured(change.name))
     if kind == Kind.RESET:
         texts = tuple(quoting.set_local(change.name, settings.default(change.name)) for change in statement.changes)
         return Substitute(texts, Effect(statement, b"RESET", is_rewritten=True))
@@ -136,8 +139,8 @@ def substitute(statement: Statement, text: bytes, settings: ClientSettings, owns
     )
 
 
-def _is_captured(change: SettingChange) -> bool:
-    return change.name in REPORTED and change.name != "search_path"
+def _is_captured(name: str) -> bool:
+    return name in REPORTED and name != "search_path"
 
 
 def _nothing(settings: ClientSettings) -> bytes:
@@ -178,7 +181,8 @@ def take_effect(
 def _take_set_config(settings: ClientSettings, statement: Statement, bound: tuple[str | None, ...] | None) -> None:
     call = statement.set_config[0]
     name, value, is_local = (_argument(arg, bound) for arg in (call.name, call.value, call.is_local))
-    if name is None or value is None or is_local is None or is_local.lower() in ("true", "t", "on", "yes", "1"):
+    # A parameter may come in binary: one byte.
+    if name is None or value is None or is_local is None or is_local == "\x01" or parse_bool(is_local):
         return
     lowered = name.lower()
     settings.change(lowered, quoting.split_list(value) if lowered in quoting.LIST_QUOTED else (value,))

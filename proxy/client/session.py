@@ -19,7 +19,7 @@ from proxy.client.simple import SimpleProtocol
 from proxy.client.states import State
 from proxy.context.client_settings import ClientSettings
 from proxy.context.context import Context, ContextBuilder
-from proxy.errors import MessageTooLarge, PoolFull, ProtocolViolation, ProxyError
+from proxy.errors import ContextFailed, MessageTooLarge, PoolFull, ProtocolViolation, ProxyError
 from proxy.guard.rules import GuardPolicy
 from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
@@ -80,6 +80,7 @@ class Session:
         "extended",
         "last_activity",
         "limits",
+        "must_end",
         "pinned",
         "policy",
         "progress",
@@ -115,7 +116,8 @@ class Session:
         self.limits = limits
         self.stats = stats
         self.baseline = baseline
-        self.context: Context = shared.builder.build(tenant, settings.effective)
+        self.context: Context
+        self.refresh_context()
         own = self.context.reported
         self.shown: dict[bytes, bytes] = {name: own.get(name, value) for name, value in baseline.items()}
         self.state = State.IDLE
@@ -123,6 +125,7 @@ class Session:
         self.progress = Progress(codes.IDLE, in_place=False)
         self.server: ServerPort | None = None
         self.pinned = ""
+        self.must_end = False
         self.cancel_is_held = False
         self.replies = Replies(self)
         self.simple = SimpleProtocol(self)
@@ -170,17 +173,22 @@ class Session:
         assert server is not None
         ledger = server.ledger
         out = ledger.out
-        done = 0
+        done = end = 0
         while status := ledger.advance():
             done = status
             self.replies.report_parameters(status, server, out)
             out.append(backend.READY[status])
+            end = len(out)
+        if done == codes.IDLE and not self.pinned:
+            del out[end:]  # what a server says behind the end of a transaction is not this client's concern
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self.stats.sent_bytes += len(data)
             self.sink.to_client(data)
-        if done:
+        if self.must_end:
+            self.hang_up(ContextFailed("the client's session settings could not be put in place on a server"))
+        elif done:
             self._segment_done(done, server)
         elif self.state not in (State.WAITING, State.BUSY) and len(self._input):
             self.pump()
@@ -287,6 +295,7 @@ class Session:
             self.send(self.context.follow(server.followed))
             server.ledger.units.append(_INJECTED_QUERY)
             server.followed = self.context.followed
+            self.cancel_is_held = True
             server.prepared.unnamed = None
         return server
 
@@ -316,6 +325,7 @@ class Session:
 
     def refresh_context(self) -> None:
         """Build the context anew from the client's settings."""
+        self.settings.base = self.shared.builder.build(self.tenant, {}).settings
         self.context = self.shared.builder.build(self.tenant, self.settings.effective)
 
     def reset_all(self) -> None:

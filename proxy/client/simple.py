@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from proxy.client.rewrite import Kind, Progress, Rewriter, goes_bare, residue
 from proxy.client.states import State
-from proxy.errors import FeatureRefused, ProtocolViolation, ProxyError
+from proxy.errors import ContextProtected, FeatureRefused, ProtocolViolation, ProxyError
 from proxy.guard.rules import judge
 from proxy.guard.verdicts import Verdict
 from proxy.server.ledger import DROP, INJECTED, NOTED, QUERY, STATEMENT, Refusal
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from proxy.client.session import Session
     from proxy.wire.framing import FrameReader
 
+_SET_CONFIG_OID = (2078).to_bytes(4, "big")  # in every version of PostgreSQL
 _LOCAL_TAGS = {Kind.RESET_ALL: b"RESET", Kind.DISCARD_ALL: b"DISCARD ALL", Kind.DEALLOCATE: b"DEALLOCATE"}
 
 
@@ -168,6 +169,14 @@ class SimpleProtocol:
             assert session.server is not None
             session.sync_for_query(session.server)
             return False
+        if reader.look(9)[5:9] == _SET_CONFIG_OID:
+            reader.take_frame()
+            self.refuse(
+                ContextProtected(
+                    "set_config can not be called by a function call message", hint="Call it with SELECT, or use SET."
+                )
+            )
+            return True
         if session.status == codes.IDLE and not session.policy.transaction_block_free:
             reader.take_frame()
             self.refuse(

@@ -16,27 +16,30 @@ class ClientSettings:
     """The session-level settings of one client.
 
     `effective` is what the next transaction's context must hold; it changes only at commit and rollback, or by
-    `reset_all` outside a transaction. Within a transaction the server itself holds what was SET.
+    `reset_all` outside a transaction. Within a transaction the server itself holds what was SET. `base` is what the
+    tenant's context has for settings that the client did not set.
     """
 
-    __slots__ = ("_committed", "_levels", "effective", "startup")
+    __slots__ = ("_committed", "_levels", "base", "effective", "startup")
 
     def __init__(self, startup: Settings) -> None:
         self.startup: dict[str, Parts] = dict(startup)
         self._committed: dict[str, Parts] = dict(startup)
         self._levels: list[tuple[str, dict[str, Parts | None]]] = []
         self.effective: dict[str, Parts] = self._committed
+        self.base: Settings = {}
 
     def copy(self) -> ClientSettings:
         """An independent copy, to try out what statements would do."""
         other = ClientSettings(self.startup)
+        other.base = self.base
         other._committed = other.effective = dict(self._committed)
         other._levels = [(name, dict(level)) for name, level in self._levels]
         return other
 
     def default(self, name: str) -> Parts | None:
-        """What RESET returns to: the startup value, None for PostgreSQL's own."""
-        return self.startup.get(name)
+        """What RESET returns to: the startup value, the tenant's, None for PostgreSQL's own."""
+        return self.startup[name] if name in self.startup else self.base.get(name)
 
     @property
     def has_pending(self) -> bool:

@@ -166,9 +166,10 @@ class ContextBuilder:
             pairs[name] = (value,)
         pairs.update((name, parts) for name, parts in client.items() if name not in FOLLOWED)
         pairs.update(own)  # whatever the client's map says
+        pairs.pop("role", None)
         match tenant.placement:
             case SchemaPlacement(role=str() as role):
                 pairs["role"] = (role,)
             case SchemaPlacement() | SharedPlacement() | DatabasePlacement():
-                pairs.pop("role", None)
+                pass
         return tuple(pairs.items())

@@ -33,8 +33,10 @@ class ServerUser(Protocol):
 RESET_KEEPING_PLANS: Final = (
     b"CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; "
     b"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; "
-    # Protocol-level statements are the proxy's own. One made by SQL could stand under the name of one of them.
-    b"SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements WHERE from_sql"
+    # Protocol-level statements are the proxy's own. One made by SQL could stand under the name of one of them, and hidden
+    # SQL could have deallocated some: they must be as many as were made.
+    b"SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements WHERE from_sql; "
+    b"SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements"
 )
 DISCARD_ALL: Final = b"DISCARD ALL"
 _DISCARD: Final = 2
@@ -184,6 +186,8 @@ class ServerConnection(asyncio.Protocol):
         """The first reason not to lend it again."""
         if self.is_closed:
             return self.close_reason or "closed"
+        if self.ledger.has_said_farewell:
+            return "said farewell"
         if self.ledger.status != codes.IDLE:
             return "not idle"
         if not self.ledger.is_settled:
@@ -210,7 +214,7 @@ class ServerConnection(asyncio.Protocol):
             elif level >= _DISCARD:
                 self.prepared.clear()
                 self._was_reset(done)
-            elif outcome.last_value == b"0":
+            elif outcome.values[-2:] == [b"0", b"%d" % len(self.prepared)]:
                 self._was_reset(done)
             else:
                 self.reset(_DISCARD, done)

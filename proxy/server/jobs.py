@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import ProxyError, ServerLost
-from proxy.server.ledger import EXECUTE, QUERY, SYNC, Capture, Effect, ParseRecord
+from proxy.server.ledger import EXECUTE, QUERY, SYNC, Capture, Effect, Eviction, LocalReply, ParseRecord
 from proxy.wire import backend, codes, frontend
 from proxy.wire.backend import ErrorFields
 
@@ -29,11 +29,6 @@ class Outcome:
     values: list[bytes | None] = field(default_factory=list)
     error: ErrorFields | None = None
     is_clean: bool = False
-
-    @property
-    def last_value(self) -> bytes | None:
-        """The last row's first column."""
-        return self.values[-1] if self.values else None
 
 
 class Job:
@@ -88,6 +83,11 @@ class Job:
                 self._server.prepared.discard(record.server_name)
             else:
                 self._server.prepared.unnamed = None
+
+    def close_undone(self, note: LocalReply | Eviction) -> None:
+        """The statement is on the server still."""
+        if self._server is not None and isinstance(note, Eviction):
+            self._server.prepared.restore(note.server_name)
 
     def copy_in_started(self) -> None:
         """Nobody will send data."""

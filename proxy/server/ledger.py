@@ -65,13 +65,34 @@ class Effect:
 
 
 class LocalReply:
-    """Bytes to send when all that is owed before them has come; `defines` is the statement name they acknowledge."""
+    """Bytes to send when all that is owed before them has come.
 
-    __slots__ = ("data", "defines")
+    `defines` is the statement name that they acknowledge, `closes` one that they say is closed, with what it stood for.
+    `order` numbers what may have to be undone.
+    """
 
-    def __init__(self, data: bytes, defines: bytes | None = None) -> None:
+    __slots__ = ("closes", "data", "defines", "order")
+
+    def __init__(
+        self,
+        data: bytes,
+        defines: bytes | None = None,
+        closes: tuple[bytes, object] | None = None,
+        order: int = 0,
+    ) -> None:
         self.data = data
         self.defines = defines
+        self.closes = closes
+        self.order = order
+
+
+class Eviction:
+    """A Close of the proxy's own, for a statement that made room on the server."""
+
+    __slots__ = ("server_name",)
+
+    def __init__(self, server_name: bytes) -> None:
+        self.server_name = server_name
 
 
 class Refusal:
@@ -93,17 +114,18 @@ class Capture:
         self.value = value
 
 
-Note = Effect | LocalReply | Refusal | Capture
+Note = Effect | LocalReply | Refusal | Capture | Eviction
 
 
 class ParseRecord:
-    """A Parse under way: the name on the server and, where the client waits for it too, the client's."""
+    """A Parse under way: the name on the server and, where the client waits for it too, the client's; `order` as above."""
 
-    __slots__ = ("client_name", "server_name")
+    __slots__ = ("client_name", "order", "server_name")
 
-    def __init__(self, server_name: bytes, client_name: bytes | None) -> None:
+    def __init__(self, server_name: bytes, client_name: bytes | None, order: int = 0) -> None:
         self.server_name = server_name
         self.client_name = client_name
+        self.order = order
 
 
 class PositionMap:
@@ -127,12 +149,17 @@ class PositionMap:
         return max(1, position - shift)
 
 
+def _by_order(entry: tuple[int, Note | ParseRecord]) -> int:
+    return entry[0]
+
+
 class LedgerOwner(Protocol):
     """Who is told what replies mean: the session that holds the server, or a job of the proxy's own."""
 
     def statement_completed(self, effect: Effect, tag: bytes) -> None: ...
     def value_captured(self, capture: Capture) -> None: ...
     def parse_undone(self, record: ParseRecord) -> None: ...
+    def close_undone(self, note: LocalReply | Eviction) -> None: ...
     def copy_in_started(self) -> None: ...
     def injection_failed(self, fields: ErrorFields) -> ProxyError | None: ...
     def error_reported(self) -> None: ...
@@ -150,6 +177,7 @@ class Ledger:
         "_pos",
         "failed",
         "has_said_farewell",
+        "lacks_statement",
         "notes",
         "out",
         "owner",
@@ -173,6 +201,7 @@ class Ledger:
         self.skipping = False
         self.failed = False
         self.has_said_farewell = False
+        self.lacks_statement = False
         self._override = b""
         self._data = b""
         self._pos = 0
@@ -337,6 +366,7 @@ class Ledger:
             self.flush_local()
             return False
         self.positions = 0
+        self._override = b""
         return True
 
     def _special(self, code: int, head: int, frame: bytes) -> None:
@@ -372,7 +402,10 @@ class Ledger:
         if b"\0VFATAL\0" in frame or b"\0VPANIC\0" in frame:
             self.has_said_farewell = True
         note = self.notes[0] if head & NOTED else None
-        self._skip_to_sync()
+        if b"\0C26000\0" in frame and not isinstance(note, Refusal):
+            self.lacks_statement = True
+        # An error that nobody asked for, such as the farewell of a server that shuts down, makes it skip nothing.
+        self.skipping = self._skip_to_sync() and head != 0
         if head & INJECTED and not self.has_said_farewell:
             frame = self._injection_error(head, frame)
             if self.units and self.units[0] & DROP:
@@ -397,17 +430,28 @@ class Ledger:
         error = self.owner.injection_failed(fields)
         return frame if error is None else backend.error_response(error, severity="ERROR")
 
-    def _skip_to_sync(self) -> None:
+    def _skip_to_sync(self) -> bool:
+        """Nothing up to the next Sync is owed any more; True if that was not sent yet."""
         units = self.units
+        undone: list[tuple[int, Note | ParseRecord]] = [(record.order, record) for record in self.parses]
+        self.parses.clear()
         while units and units[0] & KIND < SYNC:
             if units.popleft() & NOTED:
                 note = self.notes.popleft()
-                if isinstance(note, LocalReply) and note.defines is not None:
-                    self.owner.parse_undone(ParseRecord(b"", note.defines))
-        while self.parses:
-            self.owner.parse_undone(self.parses.popleft())
-        if not units:
-            self.skipping = True
+                undone.append((note.order if isinstance(note, LocalReply) else 0, note))
+        # The last thing done is the first to be undone: a name may have been closed and defined anew.
+        for _, record in sorted(undone, key=_by_order, reverse=True):
+            self._undo(record)
+        return not units
+
+    def _undo(self, note: Note | ParseRecord) -> None:
+        """What `note` stands for was skipped: PostgreSQL would not have done it."""
+        if isinstance(note, ParseRecord):
+            self.owner.parse_undone(note)
+        elif isinstance(note, Eviction) or (isinstance(note, LocalReply) and note.closes is not None):
+            self.owner.close_undone(note)
+        elif isinstance(note, LocalReply) and note.defines is not None:
+            self.owner.parse_undone(ParseRecord(b"", note.defines))
 
     def _put_position_right(self, frame: bytes) -> bytes:
         positions = self.positions

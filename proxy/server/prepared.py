@@ -49,7 +49,11 @@ class StatementCatalog(Generic[V]):
 
     def find(self, plan_key: bytes, body: bytes) -> Prepared[V] | None:
         """The statement, if it is known."""
-        return self._entries.get((plan_key, body))
+        key = (plan_key, body)
+        prepared = self._entries.get(key)
+        if prepared is not None:
+            self._entries.move_to_end(key)
+        return prepared
 
     def next_name(self) -> bytes:
         """A name on servers that nothing else has."""
@@ -95,6 +99,10 @@ class PreparedOnServer:
         oldest = next(iter(self._held))
         del self._held[oldest]
         return oldest
+
+    def restore(self, name: bytes) -> None:
+        """`name` is there still: its Close was skipped."""
+        self._held[name] = None
 
     def discard(self, name: bytes) -> None:
         """`name` is not there after all."""

@@ -32,6 +32,9 @@ class Faults:
     refuses: bool = False
     """New connections are closed at once."""
 
+    holds_new_ones_back: bool = False
+    """New connections are taken, and nothing of theirs ever goes on."""
+
 
 class FaultProxy:
     """Relays `127.0.0.1:port` to the target, with `faults`, which may be changed at any time."""
@@ -94,6 +97,10 @@ class FaultProxy:
         self.accepted += 1
         with self._kept(writer), contextlib.suppress(OSError, asyncio.CancelledError):
             if self.faults.refuses:
+                return
+            if self.faults.holds_new_ones_back:
+                while await reader.read(_CHUNK_BYTES):
+                    pass
                 return
             up_reader, up_writer = await asyncio.open_connection(*self._target)
             with self._kept(up_writer):

@@ -24,8 +24,7 @@ from proxy.observe.counters import TrafficStats
 from proxy.server.ledger import Ledger
 from proxy.server.prepared import PreparedOnServer, StatementCatalog
 from proxy.tenants.model import DatabasePlacement, SchemaPlacement, SharedPlacement, Tenant, Tier
-from proxy.wire import backend, codes, frontend
-from proxy.wire.buffer import frame, int16, int32
+from proxy.wire import backend, frontend
 from proxy.wire.trace import backend_lines, frontend_lines
 
 ACME: Final = Tenant("acme", SharedPlacement("main", "saas"), Tier("basic"))
@@ -48,96 +47,6 @@ RUN_CONTEXT: Final = frontend.bind(b"", CONTEXT_NAME, (b"app.tenant_id", b"acme"
 CONTEXT_RAN: Final = (
     backend.BIND_COMPLETE + backend.data_row([b"acme"]) + backend.command_complete(b"SELECT 1")
 )  # its Parse apart
-
-
-# Messages, by PostgreSQL's names.
-
-
-def query(sql: str) -> bytes:
-    """Query."""
-    return frontend.query(sql.encode())
-
-
-def parse(name: str, sql: str) -> bytes:
-    """Parse."""
-    return frontend.parse(name.encode(), sql.encode())
-
-
-def bind(statement: str = "", *values: bytes | None, portal: str = "") -> bytes:
-    """Bind."""
-    return frontend.bind(portal.encode(), statement.encode(), values)
-
-
-def describe(kind: str, name: str = "") -> bytes:
-    """Describe."""
-    return frontend.describe(kind.encode(), name.encode())
-
-
-def execute(portal: str = "", max_rows: int = 0) -> bytes:
-    """Execute."""
-    return frontend.execute(portal.encode(), max_rows)
-
-
-def close(kind: str, name: str) -> bytes:
-    """Close."""
-    return frontend.close(kind.encode(), name.encode())
-
-
-def copy_data(data: bytes) -> bytes:
-    """CopyData."""
-    return frame(codes.COPY_DATA, data)
-
-
-def function_call(oid: int) -> bytes:
-    """FunctionCall without arguments."""
-    return frame(codes.FUNCTION_CALL, int32(oid) + int16(0) + int16(0) + int16(0))
-
-
-SYNC: Final = frontend.SYNC
-FLUSH: Final = frontend.FLUSH
-TERMINATE: Final = frontend.TERMINATE
-COPY_DONE: Final = frontend.COPY_DONE
-PARSED: Final = backend.PARSE_COMPLETE
-BOUND: Final = backend.BIND_COMPLETE
-CLOSED: Final = backend.CLOSE_COMPLETE
-NO_DATA: Final = backend.NO_DATA
-EMPTY: Final = backend.EMPTY_QUERY
-SUSPENDED: Final = frame(codes.PORTAL_SUSPENDED, b"")
-NO_PARAMETERS: Final = frame(codes.PARAMETER_DESCRIPTION, int16(0))
-COPY_IN: Final = frame(codes.COPY_IN_RESPONSE, b"\0" + int16(0))
-
-
-def complete(tag: str) -> bytes:
-    """CommandComplete."""
-    return backend.command_complete(tag.encode())
-
-
-def ready(status: str) -> bytes:
-    """ReadyForQuery."""
-    return backend.READY[ord(status)]
-
-
-def row(*values: bytes | None) -> bytes:
-    """DataRow."""
-    return backend.data_row(values)
-
-
-def status(name: str, value: str) -> bytes:
-    """ParameterStatus."""
-    return backend.parameter_status(name.encode(), value.encode())
-
-
-def failed(sqlstate: str, message: str = "failed", position: int | None = None) -> bytes:
-    """ErrorResponse of PostgreSQL's own."""
-    fields = {"S": "ERROR", "V": "ERROR", "C": sqlstate, "M": message}
-    if position is not None:
-        fields["P"] = str(position)
-    return backend.error_from_fields(fields)
-
-
-def notice(sqlstate: str, message: str = "careful") -> bytes:
-    """NoticeResponse."""
-    return backend.notice_response(sqlstate, message)
 
 
 # What happens to a session.
@@ -306,8 +215,8 @@ def policy_of(tenant: Tenant) -> GuardPolicy:
 class Play:
     """One session and its story so far.
 
-    `waits`: a server is not there at once but by `granted`. `may_pin`: what claims of pins are answered. `refusal`: what
-    `acquire` raises. `shared`: the process that the session is in, for stories with several clients.
+    `waits`: a server is not there at once but by `granted`. `may_pin`: what claims of pins are answered. `refusal`:
+    what `acquire` raises. `shared`, `servers`: the process that the session is in, for stories with several clients.
     """
 
     def __init__(
@@ -346,7 +255,11 @@ class Play:
         """This happens now."""
         self.finish()
         self._story.append(f">> {happens.words}")
-        happens.do(self)
+        try:
+            happens.do(self)
+        except BaseException:
+            self._undone.clear()  # this error is the end of the story
+            raise
         return self
 
     def __lshift__(self, expected: Did | Tells) -> Play:
