@@ -82,11 +82,17 @@ RESET ROLE;
 -- Optional hardening, per database. Each stops a hidden way to change the tenant setting from inside a statement, and each
 -- costs something: try it against your application first.
 --
--- No set_config inside queries (breaks pg_dump and asyncpg's type introspection as this login; SET and DO remain):
--- REVOKE EXECUTE ON FUNCTION pg_catalog.set_config(text, text, boolean) FROM PUBLIC;
---
 -- No DO blocks (functions that exist keep working):
 -- REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC;
 --
 -- No temporary objects, which could capture unqualified names of whoever gets the connection next:
 -- REVOKE TEMPORARY ON DATABASE :"database" FROM PUBLIC;
+--
+-- No queries hidden in strings:
+-- REVOKE EXECUTE ON FUNCTION pg_catalog.ts_stat(text), pg_catalog.ts_stat(text, text) FROM PUBLIC;
+-- REVOKE EXECUTE ON FUNCTION pg_catalog.ts_rewrite(tsquery, text) FROM PUBLIC;
+-- REVOKE EXECUTE ON FUNCTION pg_catalog.query_to_xml(text, boolean, boolean, text) FROM PUBLIC;
+-- REVOKE EXECUTE ON FUNCTION pg_catalog.query_to_xmlschema(text, boolean, boolean, text) FROM PUBLIC;
+-- REVOKE EXECUTE ON FUNCTION pg_catalog.query_to_xml_and_xmlschema(text, boolean, boolean, text) FROM PUBLIC;
+--
+-- Leave EXECUTE on pg_catalog.set_config to Gatehouse's login: it puts the context in place by it.

@@ -22,7 +22,7 @@ from proxy.wire import backend, codes
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """All that a session starts from."""
+    """All that a session starts from; `generation` is the registry's when the tenant was looked up."""
 
     user: str
     tenant: Tenant
@@ -31,11 +31,13 @@ class Admitted:
     settings: ClientSettings
     baseline: dict[bytes, bytes]
     stats: TrafficStats
+    generation: int
 
 
 async def admit(services: ClientServices, event: Authenticated) -> Admitted:
     """Let a client in. Raises ProxyError: tenant unknown or unavailable, a limit, a setting, no database."""
     registry = services.registry
+    generation = registry.generation
     tenant = registry.cached(event.tenant_id) or await registry.lookup(event.tenant_id)
     ensure_available(tenant)
     services.census.admit(event.identity, tenant, services.limits)
@@ -50,7 +52,7 @@ async def admit(services: ClientServices, event: Authenticated) -> Admitted:
         raise
     baseline = services.pools.pool(key).baseline
     stats = services.stats.tenant(tenant.id, placement_model(tenant.placement))
-    return Admitted(event.user, tenant, policy, key, ClientSettings(settings), baseline, stats)
+    return Admitted(event.user, tenant, policy, key, ClientSettings(settings), baseline, stats, generation)
 
 
 def _settings(event: Authenticated, policy: GuardPolicy) -> dict[str, Parts]:

@@ -9,20 +9,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.client.rewrite import BARE, Kind, Substitute, goes_bare, residue, substitute
+from proxy.client.rewrite import BARE, Kind, Substitute, goes_bare, residue
+from proxy.client.statements import ClientStatements, Statement, bound_value, bound_values
 from proxy.client.states import State
 from proxy.context import quoting
 from proxy.errors import (
-    DuplicateStatement,
     InTransaction,
-    InvalidStatement,
     LimitExceeded,
     ProtocolViolation,
     ProxyError,
 )
-from proxy.guard.rules import judge, judge_bind
-from proxy.guard.verdicts import Verdict
-from proxy.server.ledger import (
+from proxy.guard.rules import judge_bind
+from proxy.server.prepared import close_statement
+from proxy.server.units import (
     BIND,
     CLOSE,
     DESCRIBE,
@@ -40,17 +39,15 @@ from proxy.server.ledger import (
     ParseRecord,
     Refusal,
 )
-from proxy.server.prepared import Prepared, close_statement
 from proxy.wire import backend, codes, frontend
-from proxy.wire.buffer import Reader, frame
+from proxy.wire.buffer import frame
 
 if TYPE_CHECKING:
     from proxy.client.ports import ServerPort
     from proxy.client.session import Session
     from proxy.wire.framing import FrameReader
 
-Statement = Prepared[Verdict]
-
+_MAY_COMMIT = frozenset({"CALL", "DO"})
 _NO_SUCH_STATEMENT = b"gatehouse_refused"
 _MAX_BIND_HEAD_BYTES = 4096
 
@@ -58,21 +55,19 @@ _MAX_BIND_HEAD_BYTES = 4096
 class ExtendedProtocol:
     """Handles the extended protocol's messages for one session.
 
-    `names`: the client's named statements; `unnamed`: its unnamed one. `portals`: open portals and what they run, with
-    the values bound where those matter. `skips`: everything up to the next Sync is ignored, because something failed.
-    `in_batch`: the COPY or Execute under way belongs to a batch.
+    `own`: the client's prepared statements. `portals`: open portals and what they run, with the values bound where those
+    matter. `skips`: everything up to the next Sync is ignored, because something failed. `in_batch`: the COPY or Execute
+    under way belongs to a batch.
     """
 
-    __slots__ = ("_order", "_session", "_touched", "in_batch", "names", "portals", "skips", "unnamed")
+    __slots__ = ("_session", "_touched", "in_batch", "own", "portals", "skips")
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.names: dict[bytes, Statement] = {}
-        self.unnamed: Statement | None = None
+        self.own = ClientStatements(session)
         self.portals: dict[bytes, tuple[Statement, tuple[str | None, ...] | None]] = {}
         self.skips = False
         self.in_batch = False
-        self._order = 0
         self._touched: set[str] = set()  # settings changed in the batch under way
 
     @property
@@ -82,26 +77,6 @@ class ExtendedProtocol:
             return True
         server = self._session.server
         return server is not None and server.ledger.skipping
-
-    # Names.
-
-    def can_deallocate(self, name: str) -> bool:
-        """Whether DEALLOCATE of `name` ('' for ALL) concerns the client's own statements."""
-        if not name:
-            return not self._session.pinned  # on a pinned server there may be statements made by SQL PREPARE
-        return quoting.to_bytes(name) in self.names
-
-    def deallocate(self, name: str) -> None:
-        """Forget one statement, or all for ''."""
-        if name:
-            self.names.pop(quoting.to_bytes(name), None)
-        else:
-            self.names.clear()
-
-    def forget_statements(self) -> None:
-        """DISCARD ALL."""
-        self.names.clear()
-        self.unnamed = None
 
     # Frames.
 
@@ -141,60 +116,28 @@ class ExtendedProtocol:
         return True
 
     def _parse(self, message: bytes) -> None:
-        session = self._session
         name_end = message.find(b"\0", 5)
         text_end = message.find(b"\0", name_end + 1)
         if name_end < 0 or text_end < 0:
             raise ProtocolViolation("invalid string in message")
         name = message[5:name_end]
-        body = message[name_end + 1 :]
-        if name and name in self.names:
-            raise DuplicateStatement(f'prepared statement "{quoting.to_text(name)}" already exists')
-        if name and len(self.names) >= session.limits.max_prepared_statements:
-            raise LimitExceeded(
-                f"a client may hold {session.limits.max_prepared_statements} prepared statements at a time",
-                hint="Close statements that are no longer used, or raise limits.max_prepared_statements_per_client.",
-            )
-        statement = session.shared.catalog.find(session.context.plan_key, body)
-        if statement is None:
-            statement = self._learn(body, message[name_end + 1 : text_end])
-        if statement.verdict.needs_rules:
-            error = judge(statement.verdict, session.policy)
-            if error is not None:
-                raise error
+        statement = self.own.meet(name, message[name_end + 1 :], message[name_end + 1 : text_end])
         server = self._begin(statement)
         if name:
-            self.names[name] = statement
+            self.own.names[name] = statement
             if server.prepared.touch(statement.server_name):
-                self._reply_locally(LocalReply(backend.PARSE_COMPLETE, name, None, self._next_order()))
+                self._reply_locally(LocalReply(backend.PARSE_COMPLETE, name, None, self.own.next_order()))
             else:
                 self._send_parse(server, statement, PARSE, name)
         else:
-            self.unnamed = statement
+            self.own.unnamed = statement
             server.prepared.unnamed = statement
             server.ledger.parses.append(ParseRecord(b"", None))
             self._send(message if statement.note is None else statement.parse_unnamed, PARSE)
 
-    def _learn(self, body: bytes, text: bytes) -> Statement:
-        """A text that is new: judge it, and work out what servers are given for it."""
-        session = self._session
-        verdict = session.shared.verdicts.verdict(text)
-        single = verdict.single
-        sent = None if single is None else substitute(single, text, session.settings, self.can_deallocate)
-        depends_on_client = single is not None and single.kind == Kind.DEALLOCATE
-        if (sent is None or sent.texts == (text,)) and not depends_on_client:
-            statement = session.shared.catalog.add(session.context.plan_key, body, body, verdict)
-        else:
-            # What is sent depends on the client's own settings, so nobody else can share it.
-            types = body[len(text) :]
-            sent_text = text if sent is None else sent.texts[-1]
-            statement = Prepared(session.shared.catalog.next_name(), sent_text + types, verdict)
-        statement.note = sent
-        return statement
-
     def _send_parse(self, server: ServerPort, statement: Statement, unit: int, client_name: bytes | None) -> None:
         self._make_room(server, statement.server_name)
-        server.ledger.parses.append(ParseRecord(statement.server_name, client_name, self._next_order()))
+        server.ledger.parses.append(ParseRecord(statement.server_name, client_name, self.own.next_order()))
         self._send(statement.parse, unit)
 
     def _make_room(self, server: ServerPort, name: bytes) -> None:
@@ -214,14 +157,6 @@ class ExtendedProtocol:
             server.ledger.parses.append(ParseRecord(b"", None))
             self._send(statement.parse_unnamed, PARSE | DROP)
 
-    def _statement(self, name: bytes) -> Statement:
-        statement = self.names.get(name) if name else self.unnamed
-        if statement is None:
-            if not name:
-                raise InvalidStatement("unnamed prepared statement does not exist")
-            raise InvalidStatement(f'prepared statement "{quoting.to_text(name)}" does not exist')
-        return statement
-
     def _bind(self, message: bytes) -> None:
         session = self._session
         portal_end = message.find(b"\0", 5)
@@ -229,13 +164,13 @@ class ExtendedProtocol:
         if portal_end < 0 or name_end < 0:
             raise ProtocolViolation("invalid string in message")
         name = message[portal_end + 1 : name_end]
-        statement = self._statement(name)
+        statement = self.own.find(name)
         bound = None
         single = statement.verdict.single
         if single is not None and single.set_config:
-            bound = _bound_values(message[name_end + 1 :])
+            bound = bound_values(message[name_end + 1 :])
             values = bound
-            error = judge_bind(single, lambda number: _value(values, number), session.policy)
+            error = judge_bind(single, lambda number: bound_value(values, number), session.policy)
             if error is not None:
                 raise error
         server = self._begin(statement)
@@ -256,7 +191,7 @@ class ExtendedProtocol:
         name = head[portal_end + 1 : name_end]
         size = reader.size
         try:
-            statement = self._statement(name)
+            statement = self.own.find(name)
             single = statement.verdict.single
             if single is not None and single.set_config:
                 raise LimitExceeded("a set_config() call with parameters of this size is not accepted")
@@ -272,7 +207,7 @@ class ExtendedProtocol:
         new_size = size - len(name) + len(new_name)
         reader.take_some(name_end)
         self._send(bytes((codes.BIND,)) + (new_size - 1).to_bytes(4, "big") + head[5 : portal_end + 1] + new_name, BIND)
-        session.stream_rest(size - name_end)
+        session.intake.stream_rest(size - name_end)
         return True
 
     def _describe(self, message: bytes) -> None:
@@ -280,7 +215,7 @@ class ExtendedProtocol:
             self._send(message, DESCRIBE)
             return
         name = message[6:-1]
-        statement = self._statement(name)
+        statement = self.own.find(name)
         server = self._begin(statement)
         self._ensure_parsed(server, statement, named=bool(name))
         self._send(frontend.describe(b"S", statement.server_name) if name else message, DESCRIBE)
@@ -304,7 +239,7 @@ class ExtendedProtocol:
             raise InTransaction("DISCARD ALL cannot run inside a transaction block")
         sent = statement.note
         if verdict.taint or verdict.pin:
-            taint = verdict.taint if verdict.single is None else residue(verdict.single, self.can_deallocate)
+            taint = verdict.taint if verdict.single is None else residue(verdict.single, self.own.includes)
             error = session.note_residue(server, taint, verdict.pin)
             if error is not None:
                 raise error
@@ -326,6 +261,8 @@ class ExtendedProtocol:
         if verdict.single is not None:
             self._touched.update(change.name for change in verdict.single.changes)
             session.progress.after(verdict.single.kind)
+            if verdict.single.command in _MAY_COMMIT:
+                session.progress.in_place = False  # until PostgreSQL 17 it may end its transaction inside
             if verdict.single.kind in (Kind.RESET_ALL, Kind.DISCARD_ALL):
                 self._reset_all()
 
@@ -361,23 +298,9 @@ class ExtendedProtocol:
 
     def _close_statement(self, message: bytes) -> None:
         name = message[6:-1]
-        closed = self.names.pop(name, None) if name else self.unnamed
-        if not name:
-            self.unnamed = None
+        closed = self.own.close(name)
         closes = None if closed is None else (name, closed)
-        self._reply_locally(LocalReply(backend.CLOSE_COMPLETE, None, closes, self._next_order()))
-
-    def _next_order(self) -> int:
-        self._order += 1
-        return self._order
-
-    def restore(self, name: bytes, statement: object) -> None:
-        """A Close did not come to be."""
-        assert isinstance(statement, Prepared)
-        if name:
-            self.names.setdefault(name, statement)
-        else:
-            self.unnamed = self.unnamed or statement
+        self._reply_locally(LocalReply(backend.CLOSE_COMPLETE, None, closes, self.own.next_order()))
 
     def _flush(self, message: bytes) -> None:
         if self.in_batch:
@@ -466,18 +389,3 @@ class ExtendedProtocol:
             self._send(frontend.bind(b"", _NO_SUCH_STATEMENT, ()), BIND | NOTED)
             server.ledger.notes.append(Refusal(error))
         self.skips = True
-
-
-def _bound_values(rest: bytes) -> tuple[str | None, ...]:
-    """The parameters of a Bind, from behind its two names; text and its binary form are the same bytes."""
-    reader = Reader(rest)
-    reader.take(2 * reader.int16())
-    values: list[str | None] = []
-    for _ in range(reader.int16()):
-        size = reader.int32()
-        values.append(None if size < 0 else quoting.to_text(reader.take(size)))
-    return tuple(values)
-
-
-def _value(bound: tuple[str | None, ...], number: int) -> str | None:
-    return bound[number - 1] if 0 < number <= len(bound) else None

@@ -9,14 +9,21 @@ from proxy.client.rewrite import CHAINS, ENDS_TRANSACTION, Kind, take_effect
 from proxy.client.states import State
 from proxy.context import quoting
 from proxy.errors import ContextFailed, ProxyError
+from proxy.guard.encodings import is_safe_encoding
 from proxy.guard.statements import Statement
-from proxy.server.ledger import DROP, Capture, Effect, Eviction, LocalReply, ParseRecord
+from proxy.server.units import DROP, Capture, Effect, Eviction, LocalReply, ParseRecord
 from proxy.wire import backend, codes
 from proxy.wire.backend import ErrorFields
 
 if TYPE_CHECKING:
     from proxy.client.ports import ServerPort
     from proxy.client.session import Session
+
+
+def _reads_safely(reported: dict[bytes, bytes]) -> bool:
+    """Whether text can still be judged: code that nobody can see into may have changed how PostgreSQL reads it."""
+    encoding = reported.get(b"client_encoding", b"UTF8")
+    return reported.get(b"standard_conforming_strings") != b"off" and is_safe_encoding(quoting.to_text(encoding))
 
 
 class Replies:
@@ -37,10 +44,10 @@ class Replies:
         assert isinstance(statement, Statement)
         kind = statement.kind
         if kind == Kind.DISCARD_ALL:
-            session.extended.forget_statements()
+            session.extended.own.forget_all()
             session.unpin()
         elif kind == Kind.DEALLOCATE:
-            session.extended.deallocate(statement.name)
+            session.extended.own.deallocate(statement.name)
             if not effect.is_rewritten and session.server is not None:
                 session.server.prepared.clear()
         # COMMIT of a failed transaction answers ROLLBACK.
@@ -64,7 +71,7 @@ class Replies:
             else:
                 session.server.prepared.unnamed = None
         if record.client_name is not None:
-            session.extended.names.pop(record.client_name, None)
+            session.extended.own.names.pop(record.client_name, None)
 
     def close_undone(self, note: LocalReply | Eviction) -> None:
         """A Close was skipped because something before it failed: the statement is there still."""
@@ -73,7 +80,7 @@ class Replies:
             if session.server is not None:
                 session.server.prepared.restore(note.server_name)
         elif note.closes is not None:
-            session.extended.restore(*note.closes)
+            session.extended.own.restore(*note.closes)
 
     def copy_in_started(self) -> None:
         """CopyInResponse."""
@@ -145,6 +152,8 @@ class Replies:
         """
         session = self._session
         reported = server.ledger.reported
+        if reported and not _reads_safely(reported):
+            session.must_end = True
         if status != codes.IDLE:
             own = session.context.reported
             for name, value in reported.items():

@@ -15,17 +15,7 @@ from proxy.context.client_settings import ClientSettings
 from proxy.context.context import REPORTED, Context
 from proxy.guard.set_config import parse_bool
 from proxy.guard.statements import Statement, StatementKind
-from proxy.server.ledger import (
-    DROP,
-    INJECTED,
-    NOTED,
-    QUERY,
-    STATEMENT,
-    Capture,
-    Effect,
-    Note,
-    PositionMap,
-)
+from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, Capture, Effect, Note, PositionMap
 from proxy.wire import codes
 
 Kind = StatementKind
@@ -93,9 +83,7 @@ def residue(statement: Statement, owns: Owns) -> int:
     """The taint that a statement leaves as it is sent, which may be less than what it would as it was written."""
     if statement.kind == Kind.DEALLOCATE and owns(statement.name):
         return 0
-    if statement.kind == Kind.SET_CONFIG:
-        return 0 if statement.local_form is not None or statement.set_config[0].is_local is True else statement.taint
-    return 0 if is_session_change(statement) else statement.taint
+    return statement.taint
 
 
 def substitute(statement: Statement, text: bytes, settings: ClientSettings, owns: Owns) -> Substitute | None:

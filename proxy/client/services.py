@@ -45,10 +45,14 @@ class ClientLimits:
 
 
 class Census:
-    """Who is connected: counted when admitted, by user and by tenant."""
+    """Who is connected: counted when admitted, by user and by tenant.
+
+    `present` has those, too, whose connection is being closed.
+    """
 
     def __init__(self) -> None:
         self.connections: set[ClientConnection] = set()
+        self.present: set[ClientConnection] = set()
         self.by_user: Counter[str] = Counter()
         self.by_tenant: Counter[str] = Counter()
         self.pins: Counter[str] = Counter()

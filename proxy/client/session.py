@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.client.extended import ExtendedProtocol
+from proxy.client.intake import Intake
 from proxy.client.ports import Clock, ServerPort, SessionSink
 from proxy.client.replies import Replies
 from proxy.client.rewrite import Progress
@@ -19,15 +20,15 @@ from proxy.client.simple import SimpleProtocol
 from proxy.client.states import State
 from proxy.context.client_settings import ClientSettings
 from proxy.context.context import Context, ContextBuilder
-from proxy.errors import ContextFailed, MessageTooLarge, PoolFull, ProtocolViolation, ProxyError
-from proxy.guard.rules import GuardPolicy
+from proxy.errors import ContextFailed, LoginRefused, PoolFull, ProxyError
+from proxy.guard.model import SettingChange
+from proxy.guard.rules import GuardPolicy, judge_setting
 from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
-from proxy.server.ledger import DROP, INJECTED, QUERY, STATEMENT, SYNC
 from proxy.server.prepared import StatementCatalog
+from proxy.server.units import DROP, INJECTED, QUERY, STATEMENT, SYNC
 from proxy.tenants.model import Tenant
 from proxy.wire import backend, codes, frontend
-from proxy.wire.framing import FrameReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,6 @@ class SessionShared:
 
 _INJECTED_STATEMENT: Final = STATEMENT | DROP | INJECTED
 _INJECTED_QUERY: Final = QUERY | DROP | INJECTED
-_STREAM_OVER: Final = 64 * 1024
-"""Bind and CopyData frames larger than this are passed on as they arrive."""
-_COPY_FRAMES: Final = bytes((codes.COPY_DATA, codes.COPY_DONE, codes.COPY_FAIL))
-_TEXT_FRAMES: Final = bytes((codes.QUERY, codes.PARSE, codes.DESCRIBE, codes.EXECUTE, codes.CLOSE))
-_EXTENDED_FRAMES: Final = bytes((codes.PARSE, codes.BIND, codes.DESCRIBE, codes.EXECUTE, codes.CLOSE))
 
 
 class Session:
@@ -68,16 +64,15 @@ class Session:
 
     __slots__ = (
         "_began",
-        "_input",
         "_lent_at",
         "_out",
         "_pumping",
-        "_streaming",
         "_to_server",
         "baseline",
         "cancel_is_held",
         "context",
         "extended",
+        "intake",
         "last_activity",
         "limits",
         "must_end",
@@ -130,10 +125,9 @@ class Session:
         self.replies = Replies(self)
         self.simple = SimpleProtocol(self)
         self.extended = ExtendedProtocol(self)
-        self._input = FrameReader()
+        self.intake = Intake(self)
         self._out: list[bytes] = []
         self._to_server: list[bytes] = []
-        self._streaming = 0
         self._pumping = False
         self._began = 0.0
         self._lent_at = 0.0
@@ -144,7 +138,7 @@ class Session:
     def client_data(self, data: bytes) -> None:
         """Bytes from the client."""
         self.stats.received_bytes += len(data)
-        self._input.feed(data)
+        self.intake.reader.feed(data)
         self.pump()
 
     def granted(self, server: ServerPort) -> None:
@@ -158,13 +152,24 @@ class Session:
         if error.severity == "FATAL":
             self.hang_up(error)
             return
-        self._fail_segment(error)
+        self.intake.fail_segment(error)
         self.pump()
 
     def change_tenant(self, tenant: Tenant, policy: GuardPolicy) -> None:
-        """The tenant's entry in the registry changed; only between transactions."""
+        """The tenant's entry in the registry changed; only between transactions.
+
+        Raises LoginRefused where what the client SET is not allowed where the tenant lives now.
+        """
+        for name, parts in self.settings.effective.items():
+            error = judge_setting(SettingChange(name, parts, is_local=False), policy)
+            if error is not None:
+                raise LoginRefused(
+                    f'the tenant moved, and "{name}" as this client set it is not allowed there',
+                    hint="Connect again.",
+                )
         self.tenant = tenant
         self.policy = policy
+        self.extended.own.forget_refused()
         self.refresh_context()
 
     def server_data(self) -> None:
@@ -187,10 +192,10 @@ class Session:
             self.stats.sent_bytes += len(data)
             self.sink.to_client(data)
         if self.must_end:
-            self.hang_up(ContextFailed("the client's session settings could not be put in place on a server"))
+            self.hang_up(ContextFailed("the server's session is not what this client's has to be"))
         elif done:
             self._segment_done(done, server)
-        elif self.state not in (State.WAITING, State.BUSY) and len(self._input):
+        elif self.state not in (State.WAITING, State.BUSY) and len(self.intake.reader):
             self.pump()
 
     def detach(self) -> ServerPort | None:
@@ -202,7 +207,7 @@ class Session:
     @property
     def input_is_full(self) -> bool:
         """Whether the client should not be read from for now."""
-        return len(self._input) > self.limits.client_buffer_bytes and self.state in (State.WAITING, State.BUSY)
+        return len(self.intake.reader) > self.limits.client_buffer_bytes and self.state in (State.WAITING, State.BUSY)
 
     @property
     def is_in_copy(self) -> bool:
@@ -217,7 +222,7 @@ class Session:
     @property
     def is_mid_frame(self) -> bool:
         """Whether the server has got only a part of a message."""
-        return self._streaming > 0
+        return self.intake.is_streaming
 
     @property
     def is_between_transactions(self) -> bool:
@@ -232,7 +237,7 @@ class Session:
             return
         self._pumping = True
         try:
-            while self.state != State.CLOSED and self._step():
+            while self.state != State.CLOSED and self.intake.step():
                 pass
             self.flush()
             if self.state == State.HELD and self.status == codes.IDLE and not self.pinned and self.server is not None:
@@ -338,7 +343,7 @@ class Session:
     def discard_all(self) -> None:
         """DISCARD ALL outside a transaction: forget what is the client's own; a pinned server goes back."""
         self.reset_all()
-        self.extended.forget_statements()
+        self.extended.own.forget_all()
         self.unpin()  # `pump` gives the server back
         self.extended.portals.clear()
 
@@ -379,94 +384,8 @@ class Session:
             self.stats.transactions += 1
             if not self.pinned:
                 self._give_back(server)
-        if len(self._input):
+        if len(self.intake.reader):
             self.pump()
-
-    def _fail_segment(self, error: ProxyError) -> None:
-        """Answer the frames at the front of the input, which no server will see, with `error`."""
-        if self._input.peek() and self._input.code in _EXTENDED_FRAMES:
-            self.extended.refuse(error)
-            return
-        if self._input.has_whole_frame():
-            self._input.take_frame()
-        self.reply(backend.error_response(error) + backend.READY[codes.IDLE])
-
-    def _step(self) -> bool:
-        """Handle the next frame; False when there is none, or it has to wait."""
-        reader = self._input
-        if self._streaming:
-            return self._stream()
-        state = self.state
-        if state in (State.WAITING, State.BUSY) or not reader.peek():
-            return False
-        code, size = reader.code, reader.size
-        if size > self.limits.max_message_bytes:
-            raise MessageTooLarge(
-                f"a message of {size} bytes is larger than the limit of {self.limits.max_message_bytes} bytes",
-                hint="Raise limits.max_message_bytes, or send less at once.",
-            )
-        if state == State.COPY_IN:
-            return self._copy_frame(code)
-        if code in _COPY_FRAMES:
-            # Left over from a COPY that failed: PostgreSQL ignores them too.
-            return self._start_stream(forward=False)
-        if self.extended.is_skipping and code not in (codes.SYNC, codes.TERMINATE):
-            return self._start_stream(forward=False)
-        if code == codes.BIND and size > _STREAM_OVER and len(reader) >= _STREAM_OVER:
-            return self.extended.large_bind(reader)
-        if code in _TEXT_FRAMES and size > self.limits.max_query_bytes:
-            raise MessageTooLarge(
-                f"a query of {size} bytes is larger than the limit of {self.limits.max_query_bytes} bytes",
-                hint="Raise limits.max_query_bytes, or send data as parameters or by COPY.",
-            )
-        if not reader.has_whole_frame():
-            return False
-        if code == codes.QUERY:
-            return self.simple.query(reader)
-        if code in _EXTENDED_FRAMES or code == codes.SYNC or code == codes.FLUSH:
-            return self.extended.frame(code, reader)
-        if code == codes.FUNCTION_CALL:
-            return self.simple.function_call(reader)
-        if code == codes.TERMINATE:
-            self.hang_up(None)
-            return False
-        raise ProtocolViolation(f"invalid frontend message type {code}")
-
-    def _copy_frame(self, code: int) -> bool:
-        if code == codes.COPY_DATA:
-            return self._start_stream(forward=True)
-        if not self._input.has_whole_frame():
-            return False
-        frame = self._input.take_frame()
-        if code in (codes.COPY_DONE, codes.COPY_FAIL):
-            self.send(frame)
-            self.state = State.BATCH if self.extended.in_batch else State.BUSY
-            return True
-        if code in (codes.SYNC, codes.FLUSH):
-            return True  # the server would ignore it (manual, "COPY Operations")
-        if code == codes.TERMINATE:
-            self.hang_up(None)
-            return False
-        raise ProtocolViolation(f"unexpected message type 0x{code:02X} during COPY from stdin")
-
-    def _start_stream(self, *, forward: bool) -> bool:
-        """Pass on, or skip, the next frame without holding it whole."""
-        self._streaming = self._input.size if forward else -self._input.size
-        return self._stream()
-
-    def stream_rest(self, count: int) -> None:
-        """The next `count` bytes of input belong to a frame whose head was sent already."""
-        self._streaming = count
-
-    def _stream(self) -> bool:
-        left = self._streaming
-        data = self._input.take_some(abs(left))
-        if left > 0:
-            self.send(data)
-            self._streaming = left - len(data)
-        else:
-            self._streaming = left + len(data)
-        return bool(data) and self._streaming == 0
 
     def sync_for_query(self, server: ServerPort) -> None:
         """A Query or FunctionCall came behind messages without Sync: end those first.

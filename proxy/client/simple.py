@@ -9,7 +9,7 @@ from proxy.client.states import State
 from proxy.errors import ContextProtected, FeatureRefused, ProtocolViolation, ProxyError
 from proxy.guard.rules import judge
 from proxy.guard.verdicts import Verdict
-from proxy.server.ledger import DROP, INJECTED, NOTED, QUERY, STATEMENT, Refusal
+from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, Refusal
 from proxy.wire import backend, codes, frontend
 from proxy.wire.buffer import frame
 
@@ -74,7 +74,7 @@ class SimpleProtocol:
         ledger = server.ledger
         progress = session.progress
         server.prepared.unnamed = None
-        session.extended.unnamed = None
+        session.extended.own.unnamed = None
         session.state = State.BUSY
         if not verdict.is_plain and self._rewrite(text, verdict, server):
             return
@@ -101,7 +101,7 @@ class SimpleProtocol:
         if not verdict.statements or _goes_bare(verdict, session.status):
             return False
         progress = Progress(session.status, session.progress.in_place)
-        owns = session.extended.can_deallocate
+        owns = session.extended.own.includes
         rewriter = Rewriter(
             session.context,
             session.settings,
@@ -122,7 +122,7 @@ class SimpleProtocol:
         """Taint and pin, without those of statements that PostgreSQL never gets to see as they are."""
         if not verdict.statements:
             return int(verdict.taint), verdict.pin
-        owns = self._session.extended.can_deallocate
+        owns = self._session.extended.own.includes
         return max(residue(statement, owns) for statement in verdict.statements), verdict.pin
 
     def refuse(self, error: ProxyError) -> None:
@@ -150,9 +150,9 @@ class SimpleProtocol:
             return False
         tag = _LOCAL_TAGS[statement.kind]
         if statement.kind == Kind.DEALLOCATE:
-            if session.pinned or not session.extended.can_deallocate(statement.name):
+            if session.pinned or not session.extended.own.includes(statement.name):
                 return False
-            session.extended.deallocate(statement.name)
+            session.extended.own.deallocate(statement.name)
             tag = tag if statement.name else b"DEALLOCATE ALL"
         reader.take_frame()
         if statement.kind == Kind.RESET_ALL:

@@ -11,7 +11,7 @@ from typing import Final
 
 from proxy.guard import lexer
 from proxy.guard.functions import HARMLESS_FUNCTIONS, SESSION_LOCKS
-from proxy.guard.keywords import BEFORE_A_NAME, CONSTRUCTS, NEVER_FUNCTIONS
+from proxy.guard.keywords import BEFORE_A_NAME, BEFORE_A_VALUE, CONSTRUCTS, NEVER_FUNCTIONS
 from proxy.guard.model import SetConfigCall, Taint
 from proxy.guard.set_config import UNSEEN, read_call
 from proxy.guard.tokens import Token, Tokens
@@ -23,6 +23,15 @@ _MAX_ARGUMENT_TOKENS: Final = 40
 
 # What a statement with more calls than this does to settings can not be seen.
 _MAX_CALLS: Final = 1000
+
+_VALUE_ENDS: Final = (
+    lexer.NUMBER,
+    lexer.STRING,
+    lexer.BITS,
+    lexer.PARAMETER,
+    lexer.QUOTED_NAME,
+    lexer.UNICODE_NAME,
+)
 
 _TEMP_WORDS: Final = (b"temp", b"temporary")
 _SHOWS_STATEMENTS: Final = (b"pg_prepared_statements", b"pg_prepared_statement")
@@ -41,6 +50,7 @@ class CallScan:
         "_has_mention",
         "_into_target",
         "_kind",
+        "_may_close_before_value",
         "_name",
         "_name_kind",
         "_schema",
@@ -75,6 +85,8 @@ class CallScan:
         self._before_word = b""
         # SELECT … INTO may name a new table: set just behind INTO.
         self._into_target = False
+        # Behind DISTINCT ON (…) and OPERATOR(…) comes a value, where OVER and FILTER could be functions.
+        self._may_close_before_value = False
         self._has_mention = False
         self._arguments: list[Token] | None = None
         self._arguments_depth = 0
@@ -96,7 +108,10 @@ class CallScan:
             if self._kind in (lexer.NAME, lexer.QUOTED_NAME, lexer.UNICODE_NAME):
                 self._see_call()
         elif kind == lexer.CLOSE:
-            self.depth = max(0, self.depth - 1)
+            self.depth -= 1
+        elif kind == lexer.ROW:
+            if self._kind == lexer.NAME and self._schema:  # a function somewhere.values(1)
+                self._taint(Taint.RESET)
         elif kind == lexer.DOT:
             self._see_dot()
         elif kind == lexer.STRING and self._first_word == b"create":
@@ -140,6 +155,8 @@ class CallScan:
             self._taint(Taint.DISCARD)
 
     def _see_word(self, word: bytes) -> None:
+        if word == b"distinct" or word == b"operator":
+            self._may_close_before_value = True
         if word == b"into":
             self._into_target = self.last_word not in (b"insert", b"merge")
         elif self._into_target:
@@ -190,7 +207,19 @@ class CallScan:
         expected = CONSTRUCTS.get(name)
         if expected is None:
             return False
-        return b"" in expected or self._before in expected or (b")" in expected and self._before_kind == lexer.CLOSE)
+        if self._before in expected and self._before:
+            return True
+        if b"" in expected:
+            return self._follows_value()
+        return b")" in expected and self._before_kind == lexer.CLOSE and not self._may_close_before_value
+
+    def _follows_value(self) -> bool:
+        """Whether a value, or the name of a table, ends in front of the name."""
+        if self._before_kind == lexer.NAME:
+            return self._before not in BEFORE_A_VALUE
+        if self._before_kind == lexer.CLOSE:
+            return not self._may_close_before_value
+        return self._before_kind in _VALUE_ENDS
 
     def _begin_arguments(self) -> None:
         if self._arguments is not None:  # set_config among the arguments of set_config

@@ -25,30 +25,36 @@ NEVER_FUNCTIONS: Final[frozenset[bytes]] = RESERVED | frozenset(
     json_table json_value least merge_action national nchar none normalize nullif numeric out overlay position precision
     real row setof smallint substring time timestamp treat trim values varchar xmlattributes xmlconcat xmlelement xmlexists
     xmlforest xmlnamespaces xmlparse xmlpi xmlroot xmlserialize xmltable
-    ilike in is join natural similar
     """.split()
 )
 
 # Words that could name a function, and are followed by ( in other constructs: the words that stand in front of them there.
-# b")" stands for a closing parenthesis, b"" for anything.
+# b")" stands for a closing parenthesis, b"" for the end of a value or the name of a table.
 CONSTRUCTS: Final[dict[bytes, frozenset[bytes]]] = {
     b"by": frozenset((b"order", b"group", b"partition")),
     b"conflict": frozenset((b"on",)),
-    b"cube": frozenset((b"by",)),
     b"filter": frozenset((b")",)),
+    b"ilike": frozenset((b"",)),
+    b"join": frozenset((b"", b"left", b"right", b"full", b"outer", b"inner", b"cross", b"natural")),
     b"include": frozenset((b")",)),
     b"insert": frozenset((b"then",)),
     b"key": frozenset((b"primary", b"foreign")),
     b"materialized": frozenset((b"as", b"not")),
     b"operator": frozenset((b"",)),
     b"over": frozenset((b")",)),
-    b"rollup": frozenset((b"by",)),
     b"set": frozenset((b"",)),
     b"sets": frozenset((b"grouping",)),
+    b"stdin": frozenset((b"from", b"to")),
+    b"stdout": frozenset((b"from", b"to")),
     b"varying": frozenset((b"character", b"char", b"bit", b"nchar")),
 }
 
+# Behind these a value begins, so that what follows is no infix operator and no SET.
+BEFORE_A_VALUE: Final[frozenset[bytes]] = NEVER_FUNCTIONS | frozenset(
+    (b"by", b"escape", b"ilike", b"is", b"join", b"like", b"natural", b"return", b"zone")
+)
+
 # After these words comes the name of a table, an alias or a common table expression; a ( behind it opens a list of columns.
 BEFORE_A_NAME: Final[frozenset[bytes]] = frozenset(
-    (b"as", b"copy", b"exists", b"into", b"recursive", b"references", b"table", b"with")
+    (b"as", b"copy", b"exists", b"into", b"recursive", b"references", b"table", b"view", b"with")
 )

@@ -1,10 +1,11 @@
 """PostgreSQL's tokens in a client's text, one at a time.
 
-The rules are those of scan.l (PostgreSQL manual, 4.1) with standard_conforming_strings = on; bytes from 0x80 up are letters, which is
-right for every client encoding that the guard admits. Where 14 to 18 differ (numbers with trailing junk, hexadecimal
-numbers, vertical tabs) the newer ones refuse the text or read the same words out of it.
+The rules are those of scan.l (PostgreSQL manual, 4.1) with standard_conforming_strings = on; bytes from 0x80 up are
+letters, which is right for every client encoding that the guard admits. Where 14 to 18 differ (numbers with trailing junk,
+hexadecimal numbers, vertical tabs), the others refuse the text or read the same words out of it.
 
-A lexer keeps the current token in its own fields and makes no object per token; the work is linear in the text, and the memory constant.
+A lexer keeps the current token in its own fields and makes no object per token; its work is linear in the text and its
+memory constant.
 """
 
 from __future__ import annotations
@@ -76,7 +77,10 @@ _BAD_ESCAPES: Final = b"0123456789abcdefABCDEF+'\" \t\n\r\f\v"
 # Rows of a long VALUES list are read in one step. One item per byte, string or word leaves the matcher one way only, so it
 # can not go astray; a row it does not know, or one longer than this, is read token by token.
 _ROW: Final = re.compile(
-    rb"""\((?: [0-9.,\s+] | -(?!-) | \$[0-9] | '[^']*' | (?:(?i:null|default|true|false)|::[A-Za-z_][A-Za-z0-9_]*)(?=[\s,)]) ){1,2000}\)""",
+    rb"""\((?:
+        [0-9.,\s+] | -(?!-) | \$[0-9] | '[^']*'
+        | (?:(?i:null|default|true|false)|::[A-Za-z_][A-Za-z0-9_]*)(?=[\s,)])
+    ){1,2000}\)""",
     re.VERBOSE,
 )
 

@@ -40,7 +40,7 @@ def quick_look(text: bytes) -> Statement | None:
         return None
     body = text.rstrip(_TAIL)
     bare = _STRING.sub(b"\0", body)
-    if _UNUSUAL.search(bare):
+    if _UNUSUAL.search(bare) or bare.count(b"(") != bare.count(b")"):
         return None
     columns = _INSERT_COLUMNS.match(bare)
     position = columns.end() if columns is not None else 0

@@ -25,6 +25,9 @@ _DATABASE_SETTINGS: Final = frozenset(("ALTER DATABASE SET", "ALTER DATABASE RES
 # How text is read is guarded for everyone.
 _READING: Final = frozenset(("standard_conforming_strings", "client_encoding"))
 
+RESERVED_PREFIX: Final = "gatehouse_"
+_BY_NAME: Final = frozenset((StatementKind.SQL_PREPARE, StatementKind.SQL_EXECUTE, StatementKind.DEALLOCATE))
+
 _ALWAYS_ON_PATH: Final = frozenset(("", "pg_catalog", "pg_temp"))
 
 
@@ -48,8 +51,9 @@ def judge(verdict: Verdict, policy: GuardPolicy) -> ProxyError | None:
     """The error that a text deserves, or None when it may run; at most parameters are left for `judge_bind`."""
     if not verdict.needs_rules:
         return None
+    is_alone = verdict.single is not None
     for statement in verdict.statements:
-        error = _judge_statement(statement, policy)
+        error = _judge_statement(statement, policy, is_alone)
         if error is not None:
             return error
     return None
@@ -79,26 +83,45 @@ def judge_setting(change: SettingChange, policy: GuardPolicy) -> ProxyError | No
     if name in policy.protected:
         return _protected(name)
     if name == "search_path" and policy.allowed_search_path is not None:
+        if change.value is None and not change.is_local:
+            return None  # RESET goes back to the tenant's own path
         return _judge_search_path(change.value, policy.allowed_search_path)
     if name in _READING and change.value is not None:
         return _judge_reading(name, ", ".join(change.value))
     return None
 
 
-def _judge_statement(statement: Statement, policy: GuardPolicy) -> ProxyError | None:
+def _judge_statement(statement: Statement, policy: GuardPolicy, is_alone: bool) -> ProxyError | None:
     for change in statement.changes:
         error = judge_setting(change, policy)
         if error is not None:
             return error
     for call in statement.set_config:
+        if statement.kind == StatementKind.SQL_PREPARE:
+            call = _without_parameters(call)
         error = _judge_call(call, policy)
         if error is not None:
             return error
-    return _judge_command(statement, policy)
+    return _judge_command(statement, policy, is_alone)
 
 
-def _judge_command(statement: Statement, policy: GuardPolicy) -> ProxyError | None:
+def _without_parameters(call: SetConfigCall) -> SetConfigCall:
+    """The call as SQL PREPARE leaves it: what EXECUTE will give its parameters is never seen."""
+    return SetConfigCall(
+        None if isinstance(call.name, int) else call.name,
+        None if isinstance(call.value, int) else call.value,
+        call.is_local,
+        call.is_cast,
+    )
+
+
+def _judge_command(statement: Statement, policy: GuardPolicy, is_alone: bool) -> ProxyError | None:
     command = statement.command
+    if statement.kind in _BY_NAME and statement.name.startswith(RESERVED_PREFIX):
+        return ContextProtected(
+            f'prepared statements whose names begin with "{RESERVED_PREFIX}" are Gatehouse\'s own',
+            hint="Use another name.",
+        )
     if command in _ROLE_COMMANDS or command in _DATABASE_SETTINGS:
         return ContextProtected(
             f"{command} is not allowed through Gatehouse",
@@ -106,10 +129,11 @@ def _judge_command(statement: Statement, policy: GuardPolicy) -> ProxyError | No
         )
     if command == TOO_MANY_STATEMENTS:
         return FeatureRefused("too many statements in one query string", hint="Send them in several parts.")
-    if statement.kind == StatementKind.NO_BLOCK and not policy.transaction_block_free:
+    # In a string of several PostgreSQL refuses it by itself.
+    if statement.kind == StatementKind.NO_BLOCK and is_alone and not policy.transaction_block_free:
         return FeatureRefused(
             f"{command} can not run with a tenant's context",
-            hint="It refuses to run in a transaction block. Use a direct connection to PostgreSQL, or give the tenant a database of its own.",
+            hint="It refuses a transaction block. Use a direct connection, or give the tenant a database of its own.",
         )
     if statement.pin and policy.session_state_refused:
         return FeatureRefused(

@@ -33,6 +33,8 @@ def classify_set(tokens: Tokens) -> Draft:
     is_local = scope == b"local"
     if tokens.word(index) == b"transaction" and not is_assignment(tokens, index + 1):
         return Draft(StatementKind.SET_TRANSACTION, "SET TRANSACTION")
+    if tokens.word(1) == b"constraints" and not is_assignment(tokens, 2):
+        return Draft(command="SET CONSTRAINTS")
     edit = None
     if not is_local:
         edit = replace_token(tokens[1], b"LOCAL") if scope else insert_behind(tokens[0], b" LOCAL")
@@ -60,6 +62,8 @@ def classify_reset(tokens: Tokens) -> Draft:
     """RESET …: back to the default."""
     if tokens.word(1) == b"all" and tokens.ends_at(2):
         return Draft(StatementKind.RESET_ALL, "RESET ALL")
+    if tokens.words(1, b"transaction", b"isolation", b"level"):
+        return Draft(StatementKind.SET_TRANSACTION, "RESET")
     if tokens.words(1, b"time", b"zone"):
         name, index = "timezone", 3
     elif tokens.words(1, b"session", b"authorization"):

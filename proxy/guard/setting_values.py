@@ -165,7 +165,9 @@ def _read_xml(tokens: Tokens, index: int) -> Setting | None:
         return None
     word = tokens.word(index + 1)
     is_understood = word in (b"document", b"content")
-    return Setting("xmloption", (text_of(word),) if is_understood else None, index + 2, is_understood=is_understood)
+    return Setting(
+        "xmloption", (text_of(word.upper()),) if is_understood else None, index + 2, is_understood=is_understood
+    )
 
 
 _SPECIAL: Final[dict[bytes, Callable[[Tokens, int], Setting | None]]] = {

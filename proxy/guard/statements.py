@@ -93,7 +93,7 @@ class _Collector:
     @property
     def can_end(self) -> bool:
         """Whether a semicolon ends the statement here."""
-        return self._scan.depth == 0 and not self._in_body
+        return self._scan.depth <= 0 and not self._in_body
 
     def add(self, token: lexer.Lexer) -> None:
         if len(self._tokens) < self._limit:
@@ -103,7 +103,7 @@ class _Collector:
         if token.kind == lexer.NAME:
             self._follow_body(token.word)
         elif token.kind == lexer.SEMICOLON:
-            self._was_boundary = self._scan.depth == 0
+            self._was_boundary = self._scan.depth <= 0
         else:
             self._was_boundary = False
         self._scan.see(token)
@@ -114,7 +114,7 @@ class _Collector:
             if word == b"end" and self._was_boundary:
                 self._in_body = False
             self._was_boundary = False
-        elif word == b"atomic" and self._scan.depth == 0 and self._scan.last_word == b"begin" and self._makes_routine():
+        elif word == b"atomic" and self._scan.depth <= 0 and self._scan.last_word == b"begin" and self._makes_routine():
             self._in_body = True
             self._was_boundary = True
 

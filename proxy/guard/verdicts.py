@@ -45,6 +45,9 @@ _FORWARDED_AS_IT_IS: Final = frozenset(
     )
 )
 
+_JUDGED_KINDS: Final = frozenset(
+    (StatementKind.NO_BLOCK, StatementKind.SQL_PREPARE, StatementKind.SQL_EXECUTE, StatementKind.DEALLOCATE)
+)
 _JUDGED_COMMANDS: Final = frozenset(
     ("ALTER ROLE", "ALTER USER", "ALTER GROUP", "ALTER DATABASE SET", "ALTER DATABASE RESET", TOO_MANY_STATEMENTS)
 )
@@ -74,7 +77,9 @@ class Verdict:
 def examine(text: bytes) -> Verdict:
     """The verdict on a text, worked out anew."""
     quick = quick_look(text)
-    statements = (quick,) if quick is not None else split(text)
+    if quick is not None:
+        return Verdict((quick,), True, quick, Taint.NONE, "", False, False)
+    statements = split(text)
     return Verdict(
         statements,
         is_plain=all(_is_plain(statement) for statement in statements),
@@ -99,7 +104,7 @@ def _needs_rules(statement: Statement) -> bool:
         statement.changes
         or statement.set_config
         or statement.pin
-        or statement.kind == StatementKind.NO_BLOCK
+        or statement.kind in _JUDGED_KINDS
         or statement.command in _JUDGED_COMMANDS
     )
 

@@ -49,7 +49,8 @@ class ServerConnection(asyncio.Protocol):
     """A logged-in connection to PostgreSQL.
 
     `taint`: 0 clean, 1 needs a reset, 2 needs DISCARD ALL before anyone else gets it. `followed`: settings that its
-    session was given to follow its last client. `reset_timeout_s`: how long a reset may take.
+    session was given to follow its last client. `reset_timeout_s`: how long a reset may take. `when_gone` is called when
+    the connection is closed, whoever closed it.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class ServerConnection(asyncio.Protocol):
         self._tasks: set[asyncio.Task[None]] = set()
         self.is_closed = False
         self.close_reason = ""
+        self.when_gone: Callable[[], None] = _nothing
         # The stream that the login was done with closes the transport when it is forgotten.
         self.login_stream: object | None = None
 
@@ -127,6 +129,7 @@ class ServerConnection(asyncio.Protocol):
         self.close_reason = self.close_reason or "lost"
         if not was_closed:
             self._lose(ServerLost("server closed the connection unexpectedly", server=self.address, reason=str(exc)))
+        self.when_gone()
 
     def pause_writing(self) -> None:
         """PostgreSQL reads more slowly than the client sends."""
@@ -255,6 +258,11 @@ class ServerConnection(asyncio.Protocol):
         if isinstance(user, Job):
             user.server_lost(ServerLost(f"closed: {reason}"))
 
+    def abort(self) -> None:
+        """Close it without waiting for anything."""
+        if self._transport is not None:
+            self._transport.abort()
+
     # Cancel.
 
     def cancel(self) -> None:
@@ -281,6 +289,10 @@ class ServerConnection(asyncio.Protocol):
         if self._cancels:
             self._after_cancels.append(call)
         return bool(self._cancels)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 class IdleUser(Job):

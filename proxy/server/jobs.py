@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import ProxyError, ServerLost
-from proxy.server.ledger import EXECUTE, QUERY, SYNC, Capture, Effect, Eviction, LocalReply, ParseRecord
+from proxy.server.units import EXECUTE, QUERY, SYNC, Capture, Effect, Eviction, LocalReply, ParseRecord
 from proxy.wire import backend, codes, frontend
 from proxy.wire.backend import ErrorFields
 

@@ -78,6 +78,17 @@ DIFFERENCES: Final = {
         "directly. The database name in the DSN is not used: the tenant decides.",
         "The tenant's placement says where it lives.",
     ),
+    "defaults in a string": Difference(
+        "default_transaction_* in a string of several transactions",
+        "A change of default_transaction_isolation, _read_only or _deferrable counts from the next Query on, not from a "
+        "COMMIT inside the same string.",
+        "These must hold before a transaction starts, so a server's session follows the client's between Queries.",
+    ),
+    "application name": Difference(
+        "application_name of a client that gives none",
+        "It is `gatehouse`, not empty.",
+        "So operators see in pg_stat_activity whose connection it is.",
+    ),
     "row security copy": Difference(
         "COPY FROM into tables with row-level security",
         "Gives PostgreSQL's own 0A000: it does not support this. Use INSERT.",

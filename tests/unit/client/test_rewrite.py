@@ -10,7 +10,7 @@ from proxy.client.rewrite import Kind, Progress, Rewriter, Rewritten, goes_bare,
 from proxy.context.client_settings import ClientSettings, Parts
 from proxy.context.context import Context, InjectionNames
 from proxy.guard.verdicts import examine
-from proxy.server.ledger import DROP, INJECTED, NOTED, QUERY, STATEMENT, Capture, Effect, PositionMap
+from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, Capture, Effect, PositionMap
 from proxy.wire import codes
 
 P = 'SET LOCAL "app"."tenant_id" TO \'acme\'; '

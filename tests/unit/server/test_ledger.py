@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.errors import ContextFailed, ContextProtected, ProtocolViolation, ProxyError
-from proxy.server.ledger import (
+from proxy.server.ledger import Ledger
+from proxy.server.units import (
     BIND,
     CLOSE,
     DESCRIBE,
@@ -25,7 +26,6 @@ from proxy.server.ledger import (
     Capture,
     Effect,
     Eviction,
-    Ledger,
     LocalReply,
     Note,
     ParseRecord,

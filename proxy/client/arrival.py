@@ -1,0 +1,223 @@
+"""A client's arrival: the asyncio shell around login, TLS and admission, until there is a session.
+
+It owns the transport and the login's deadline; what the bytes mean is `login.py`'s business, who may come in
+`admission.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import ssl
+from abc import abstractmethod
+from typing import Final, cast
+
+from proxy.client.admission import Admitted, admit
+from proxy.client.login import Authenticated, Cancel, ClientLogin, Closed, LoginEvent, Rejected, Send, StartTls
+from proxy.client.services import ClientServices, too_many_in_all
+from proxy.errors import ErrorKind, LoginTimeout, ProtocolViolation, ProxyError, ShuttingDown, TenantUnavailable
+from proxy.observe.logs import log_proxy_error
+from proxy.server.sockets import set_keepalive
+from proxy.settings.model import Keepalive
+from proxy.wire import backend
+
+_numbers = itertools.count(1)
+_KEEPALIVE: Final = Keepalive()
+_NOT_THE_CLIENTS_FAULT: Final = (ErrorKind.SERVER, ErrorKind.CONTEXT, ErrorKind.CONFIG, ErrorKind.SHUTDOWN)
+_LAST_WORDS_S: Final = 5.0
+"""How long a connection that is closed may take for bytes that the client has not read yet."""
+
+
+class Arrival(asyncio.Protocol):
+    """One client before it has a session; `ClientConnection` goes on from there."""
+
+    def __init__(self, services: ClientServices, *, is_unix: bool) -> None:
+        self._services = services
+        self._is_unix = is_unix
+        self._login: ClientLogin | None = None
+        self._held_back: list[bytes] | None = None  # bytes that came while TLS starts or admission is under way
+        self._transport: asyncio.Transport | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_over = False
+        self._is_in_handshake = False
+        self._ending: str | None = None
+        self.connection_id = f"c{next(_numbers)}"
+        self._whose = {"connection_id": self.connection_id}
+        self._log = services.log.bind(**self._whose)
+
+    @abstractmethod
+    def _begin_session(self, event: Authenticated, admitted: Admitted) -> None:
+        """The client is in: greet it."""
+
+    @abstractmethod
+    def _end(self, reason: str) -> None:
+        """The connection is being closed: give back everything; to be called any number of times."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A client connected."""
+        services = self._services
+        self._transport = cast(asyncio.Transport, transport)
+        services.stats.connections_total += 1
+        peer = transport.get_extra_info("peername")
+        self._call_it(client="unix" if self._is_unix else f"{peer[0]}:{peer[1]}" if peer else "?")
+        if not self._is_unix:
+            # A client that vanished without a word may hold a server, and locks.
+            set_keepalive(transport, _KEEPALIVE)
+        self._login = ClientLogin(
+            directory=services.directory,
+            mock_secret=services.mock_secret,
+            tls_mode=services.tls_mode if services.tls is not None else "disable",
+            is_unix=self._is_unix,
+            tenant_settings=services.tenant_settings,
+        )
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(services.limits.login_timeout_s, self._login_timed_out)
+        if services.is_stopping:
+            self._reject(shutting_down())
+
+    def _call_it(self, **fields: str) -> None:
+        """What the log is to say of this client from now on."""
+        self._whose |= fields
+        self._log = self._log.bind(**fields)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._held_back is not None:
+            self._held_back.append(data)
+            if sum(map(len, self._held_back)) > self._services.session_limits.client_buffer_bytes:
+                self._reject(ProtocolViolation("too much data before the login is complete"))
+        elif self._login is not None:
+            self._services.stats.received_bytes += len(data)
+            self._handle(self._login.receive(data))
+
+    def eof_received(self) -> bool | None:
+        """The client closed its side; what it sent is not worth answering."""
+        return None
+
+    def to_client(self, data: bytes) -> None:
+        """Send bytes to the client."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def abort(self) -> None:
+        """Close the connection without waiting for anything."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _handle(self, events: list[LoginEvent]) -> None:
+        for event in events:
+            match event:
+                case Send():
+                    self.to_client(event.data)
+                case StartTls():
+                    self._held_back = []
+                    self._task = asyncio.get_running_loop().create_task(self._start_tls())
+                case Cancel():
+                    self._services.stats.cancels_total += 1
+                    target = self._services.cancel_keys.find(event.pid, event.key)
+                    if target is not None:
+                        target.cancel(self._close)
+                    else:
+                        self._close()
+                case Authenticated():
+                    self._held_back = [event.leftover] if event.leftover else []
+                    self._task = asyncio.get_running_loop().create_task(self._admit(event))
+                case Rejected():
+                    self._reject(event.error)
+                case Closed():
+                    self._close()
+
+    async def _start_tls(self) -> None:
+        services = self._services
+        assert self._transport is not None
+        assert self._login is not None
+        assert services.tls is not None
+        loop = asyncio.get_running_loop()
+        self._is_in_handshake = True
+        self._transport.write(b"S")
+        try:
+            started = await loop.start_tls(self._transport, self, services.tls, server_side=True)
+        except (OSError, ssl.SSLError, ConnectionError) as error:
+            self._log.info("TLS handshake failed", reason=str(error))
+            self._close()
+            return
+        if started is None or self._is_over:
+            return
+        self._is_in_handshake = False
+        self._transport = started
+        self._login.tls_started(services.channel_binding)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Read what was held back."""
+        early, self._held_back = self._held_back or [], None
+        for data in early:
+            self.data_received(data)
+
+    async def _admit(self, event: Authenticated) -> None:
+        services = self._services
+        self._call_it(user=event.user, tenant=event.tenant_id)
+        try:
+            if len(services.census.connections) > services.limits.max_clients:
+                raise too_many_in_all(services.limits.max_clients)
+            admitted = await admit(services, event)
+        except ProxyError as error:
+            self._reject(error)
+            return
+        if self._is_over:
+            services.census.leave(event.user, event.tenant_id)
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._begin_session(event, admitted)
+        services.stats.logins_total += 1
+        services.audit.login_ok(
+            method="scram-sha-256", database=event.startup.database or event.startup.user, **self._whose
+        )
+        self._go_on()
+
+    def _login_timed_out(self) -> None:
+        limit = self._services.limits.login_timeout_s
+        self._reject(
+            LoginTimeout(
+                f"login was not complete within {limit:g} s",
+                hint="The network is slow, the client does not speak PostgreSQL's protocol, or the database is down.",
+            )
+        )
+
+    def _reject(self, error: ProxyError) -> None:
+        if self._is_over:
+            return
+        services = self._services
+        services.stats.count_refused_login(error)
+        if error.kind in _NOT_THE_CLIENTS_FAULT:
+            log_proxy_error(self._log, error)
+        elif isinstance(error, TenantUnavailable):
+            status = str(error.log_context.get("status", ""))
+            services.audit.tenant_status_refused(error, status=status, **self._whose)
+        else:
+            services.audit.login_refused(error, **self._whose, **_known(error))
+        if not self._is_in_handshake:  # or it would stand in the middle of the handshake's bytes
+            self.to_client(backend.error_response(error, severity="FATAL"))
+        self._close()
+
+    def _close(self) -> None:
+        """Send what is queued, then close."""
+        transport = self._transport
+        if transport is not None:
+            transport.close()
+            if transport.get_write_buffer_size():
+                asyncio.get_running_loop().call_later(_LAST_WORDS_S, transport.abort)
+        self._end(self._ending or "closed")
+
+
+def _known(error: ProxyError) -> dict[str, object]:
+    """What the log may know of a refused login besides what the client is told."""
+    known = {"hint": error.hint, "details": error.details} | {"cause": error.log_context.get("reason")}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def shutting_down() -> ShuttingDown:
+    return ShuttingDown("terminating connection: Gatehouse is shutting down")

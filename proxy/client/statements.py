@@ -1,0 +1,139 @@
+"""A client's prepared statements: what its names stand for, and what servers are given for a text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from proxy.client.rewrite import Kind, substitute
+from proxy.context import quoting
+from proxy.errors import DuplicateStatement, InvalidStatement, LimitExceeded
+from proxy.guard.rules import judge
+from proxy.guard.verdicts import Verdict
+from proxy.server.prepared import Prepared
+from proxy.wire.buffer import Reader
+
+if TYPE_CHECKING:
+    from proxy.client.session import Session
+
+Statement = Prepared[Verdict]
+
+
+class ClientStatements:
+    """`names`: the client's named statements; `unnamed`: its unnamed one."""
+
+    __slots__ = ("_order", "_session", "names", "unnamed")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._order = 0
+        self.names: dict[bytes, Statement] = {}
+        self.unnamed: Statement | None = None
+
+    def meet(self, name: bytes, body: bytes, text: bytes) -> Statement:
+        """The statement of a Parse; `body` is its text, a NUL and the parameter types.
+
+        Raises DuplicateStatement, LimitExceeded, and what the guard says of the text.
+        """
+        session = self._session
+        if name and name in self.names:
+            raise DuplicateStatement(f'prepared statement "{quoting.to_text(name)}" already exists')
+        if name and len(self.names) >= session.limits.max_prepared_statements:
+            raise LimitExceeded(
+                f"a client may hold {session.limits.max_prepared_statements} prepared statements at a time",
+                hint="Close statements that are no longer used, or raise limits.max_prepared_statements_per_client.",
+            )
+        statement = session.shared.catalog.find(session.context.plan_key, body)
+        if statement is None:
+            statement = self._learn(body, text)
+        if statement.verdict.needs_rules:
+            error = judge(statement.verdict, session.policy)
+            if error is not None:
+                raise error
+        return statement
+
+    def _learn(self, body: bytes, text: bytes) -> Statement:
+        """A text that is new: judge it, and work out what servers are given for it."""
+        session = self._session
+        verdict = session.shared.verdicts.verdict(text)
+        single = verdict.single
+        sent = None if single is None else substitute(single, text, session.settings, self.includes)
+        depends_on_client = single is not None and single.kind == Kind.DEALLOCATE
+        if (sent is None or sent.texts == (text,)) and not depends_on_client:
+            statement = session.shared.catalog.add(session.context.plan_key, body, body, verdict)
+        else:
+            # What is sent depends on the client's own settings, so nobody else can share it.
+            types = body[len(text) :]
+            sent_text = text if sent is None else sent.texts[-1]
+            statement = Prepared(session.shared.catalog.next_name(), sent_text + types, verdict)
+        statement.note = sent
+        return statement
+
+    def find(self, name: bytes) -> Statement:
+        """The statement of this name, b"" for the unnamed one. Raises InvalidStatement."""
+        statement = self.names.get(name) if name else self.unnamed
+        if statement is None:
+            if not name:
+                raise InvalidStatement("unnamed prepared statement does not exist")
+            raise InvalidStatement(f'prepared statement "{quoting.to_text(name)}" does not exist')
+        return statement
+
+    def close(self, name: bytes) -> Statement | None:
+        """Forget a statement; returns what it was."""
+        if name:
+            return self.names.pop(name, None)
+        closed, self.unnamed = self.unnamed, None
+        return closed
+
+    def restore(self, name: bytes, statement: object) -> None:
+        """A Close did not come to be."""
+        assert isinstance(statement, Prepared)
+        if name:
+            self.names.setdefault(name, statement)
+        else:
+            self.unnamed = self.unnamed or statement
+
+    def next_order(self) -> int:
+        """A number for what may have to be undone, later ones first."""
+        self._order += 1
+        return self._order
+
+    def includes(self, name: str) -> bool:
+        """Whether SQL that names `name` ('' for all) means the client's own statements and nothing else."""
+        if not name:
+            return not self._session.pinned  # on a pinned server there may be statements made by SQL PREPARE
+        return quoting.to_bytes(name) in self.names
+
+    def deallocate(self, name: str) -> None:
+        """DEALLOCATE of one statement, or of all for ''."""
+        if name:
+            self.names.pop(quoting.to_bytes(name), None)
+        else:
+            self.names.clear()
+
+    def forget_all(self) -> None:
+        """DISCARD ALL."""
+        self.names.clear()
+        self.unnamed = None
+
+    def forget_refused(self) -> None:
+        """The policy changed: forget what would be refused now."""
+        policy = self._session.policy
+        self.names = {name: known for name, known in self.names.items() if judge(known.verdict, policy) is None}
+        if self.unnamed is not None and judge(self.unnamed.verdict, policy) is not None:
+            self.unnamed = None
+
+
+def bound_values(rest: bytes) -> tuple[str | None, ...]:
+    """The parameters of a Bind, from behind its two names; text and its binary form are the same bytes."""
+    reader = Reader(rest)
+    reader.take(2 * reader.int16())
+    values: list[str | None] = []
+    for _ in range(reader.int16()):
+        size = reader.int32()
+        values.append(None if size < 0 else quoting.to_text(reader.take(size)))
+    return tuple(values)
+
+
+def bound_value(bound: tuple[str | None, ...], number: int) -> str | None:
+    """The value of a parameter by number, from 1; None for NULL and for what is not there."""
+    return bound[number - 1] if 0 < number <= len(bound) else None
