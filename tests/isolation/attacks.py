@@ -26,7 +26,9 @@ class Promise(Enum):
 class Attack:
     """`steps` are sent one by one; with `simple_only` they hold what only the simple protocol takes.
 
-    `models` are the placements of attackers that can try it. An attacker that is `pinned` keeps its server until it leaves.
+    `models` are the placements of attackers that can try it. An attacker that is `pinned` keeps its server until it
+    leaves. One that `ends_connection` changes how text
+    is read, so Gatehouse hangs up.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Attack:
     promise: Promise = Promise.REFUSED
     simple_only: bool = False
     pinned: bool = False
+    ends_connection: bool = False
     models: tuple[str, ...] = ("shared", "schema", "database")
 
     def against(self, attacker: Resident, victim: Resident) -> tuple[str, ...]:
@@ -313,6 +316,7 @@ _HARMLESS: Final = [
         "UPDATE pg_temp.settings SET setting = 'off' WHERE name = 'standard_conforming_strings'",
         promise=Promise.HARMLESS,
         pinned=True,
+        ends_connection=True,
     ),
     _sequence(
         "sequences' values of the one before",
@@ -389,7 +393,7 @@ _GAPS: Final = [
     _sequence(
         "DO leaves what it can",
         "DO $$ BEGIN SET app.tenant_id = '@tenant'; SET ROLE @role; SET evil.mark = 'x'; SET work_mem = '1GB';"
-        " SET standard_conforming_strings = off; SET statement_timeout = 1000; SET row_security = off;"
+        " SET statement_timeout = 1000; SET row_security = off;"
         " PERFORM pg_advisory_lock(44); EXECUTE 'LISTEN victim'; EXECUTE 'PREPARE s1 AS SELECT 1';"
         " CREATE TEMP TABLE IF NOT EXISTS orders (item text); END $$",
         promise=Promise.GAP,
@@ -417,6 +421,7 @@ HIDDEN: Final = [
         "SELECT * FROM @own.evil_view",
         promise=Promise.HARMLESS if "@role" not in body else Promise.GAP,
         models=("schema",),
+        ends_connection="standard_conforming_strings" in body,
     )
     for what, body in _HIDDEN
 ]
