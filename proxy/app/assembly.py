@@ -22,6 +22,8 @@ _ALWAYS_PROTECTED = frozenset({"role", "session_authorization"})
 def server_options(settings: Settings) -> ServerOptions:
     """What server connections start with: a session that sees no tenant's data, in an encoding that is safe to read."""
     baseline = dict.fromkeys(settings.context.tenant_settings, "")
+    # A role that was given by ALTER ROLE … SET must not come along.
+    baseline |= {"role": "none"}
     baseline |= {"application_name": "gatehouse", "client_encoding": "UTF8", "standard_conforming_strings": "on"}
     return ServerOptions(
         baseline=baseline,

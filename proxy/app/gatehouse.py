@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ from proxy import __version__
 from proxy.admin.http import AdminServer
 from proxy.app import assembly
 from proxy.app.health import ClusterHealth
+from proxy.app.listeners import Listeners
+from proxy.app.open_files import raise_file_limit
 from proxy.app.reload import Reloader
 from proxy.app.users import ConfiguredUsers
 from proxy.app.view import ProxyView, ReloadRecord
@@ -32,7 +35,7 @@ from proxy.observe.audit import AuditLog
 from proxy.observe.counters import ProxyStats
 from proxy.observe.throttle import every
 from proxy.pool.limits import PoolKey
-from proxy.pool.manager import PoolManager
+from proxy.pool.manager import Pool, PoolManager
 from proxy.pool.ports import PooledServer
 from proxy.server.connect import Connector
 from proxy.server.connection import ServerConnection
@@ -44,6 +47,9 @@ from proxy.tenants.yaml_source import SettingsSource
 
 _AT_ONCE_S: Final = 1.0
 """How long an immediate stop waits for PostgreSQL to end what clients left running."""
+_POLL_S: Final = 0.02
+_FAREWELL_LOOKS: Final = 25
+_OTHER_FILES: Final = 100
 _RECONFIGURED: Final = "configuration changed"
 
 
@@ -65,8 +71,7 @@ class Gatehouse:
         self._registry = _registry(settings, self._source)
         self._reloads = ReloadRecord()
         self._reloader = Reloader(config_path, self.apply, self._reloads, self._log) if config_path else None
-        self._servers: list[asyncio.Server] = []
-        self._socket_path: Path | None = None
+        self._listeners = Listeners()
         self._admin: AdminServer | None = None
         self._stop_requested: asyncio.Event | None = None
         self._stops_at_once = False
@@ -98,16 +103,19 @@ class Gatehouse:
             self._services,
         )
         try:
-            await self._listen(settings)
+            await self._listeners.open(
+                settings.listen, lambda is_unix: ClientConnection(self._services, is_unix=is_unix)
+            )
             if settings.http is not None:
                 self._admin = AdminServer(settings.http.host, settings.http.port, view)
                 await self._admin.start()
         except BaseException:
-            await self._close_listeners()
+            self._listeners.close()
             raise
         self._health.start()
         if self._reloader is not None:
             self._reloader.start(settings)
+        self._warn_of_few_files(settings)
         self._log.info(
             "gatehouse is ready for connections",
             version=__version__,
@@ -117,15 +125,22 @@ class Gatehouse:
             tenants=len(self._source.tenants),
         )
 
+    def _warn_of_few_files(self, settings: Settings) -> None:
+        servers = sum(cluster.max_connections for cluster in settings.clusters.values())
+        wanted = settings.limits.max_clients + servers + _OTHER_FILES
+        limit = raise_file_limit(wanted)
+        if limit < wanted:
+            self._log.warning(
+                "the limit on open files is lower than what the configuration allows to connect",
+                open_files=limit,
+                wanted=wanted,
+                hint="Raise it (ulimit -n, LimitNOFILE=), or lower limits.max_clients.",
+            )
+
     @property
     def port(self) -> int:
         """The TCP port that clients connect to."""
-        for server in self._servers:
-            for sock in server.sockets:
-                address = sock.getsockname()
-                if isinstance(address, tuple):
-                    return int(address[1])
-        return self.settings.listen.port
+        return self._listeners.port or self.settings.listen.port
 
     @property
     def http_port(self) -> int | None:
@@ -178,7 +193,7 @@ class Gatehouse:
         if self._reloader is not None:
             await self._reloader.stop()
         await self._health.stop()
-        await self._close_listeners()
+        self._listeners.close()
         if not immediate:
             await self._wait_for_clients(self.settings.timeouts.shutdown_timeout_s)
         for connection in list(services.census.connections):
@@ -193,8 +208,21 @@ class Gatehouse:
         await self._registry.close()
         if self._admin is not None:
             await self._admin.stop()
-        await asyncio.sleep(0)  # transports close on the loop's next turn
+        await self._hang_up()
         self._log.info("gatehouse has stopped")
+
+    async def _hang_up(self) -> None:
+        """Let connections close in good order, TLS with its farewell, but not for long."""
+        present = self._services.census.present
+        for _ in range(_FAREWELL_LOOKS):
+            if not (present or any(self._open.values())):
+                break
+            await asyncio.sleep(_POLL_S)
+        for client in list(present):
+            client.abort()
+        for server in [server for servers in self._open.values() for server in servers]:
+            server.abort()
+        await asyncio.sleep(0)  # what was closed just now goes on the loop's next turn
 
     async def _wait_for_clients(self, limit_s: float) -> None:
         """Send away whoever is between transactions, until nobody is left or the time is up."""
@@ -206,54 +234,7 @@ class Gatehouse:
                 connection.shut_down()
             if not connections:
                 return
-            await asyncio.sleep(0.02)
-
-    # Listening.
-
-    async def _listen(self, settings: Settings) -> None:
-        loop = asyncio.get_running_loop()
-        listen = settings.listen
-        try:
-            self._servers.append(
-                await loop.create_server(
-                    lambda: ClientConnection(self._services, is_unix=False),
-                    listen.host,
-                    listen.port,
-                    backlog=listen.backlog,
-                )
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"can not listen on {listen.host}:{listen.port}: {_reason(error)}",
-                hint="Stop what listens there, or set listen.port to a free port and listen.host to an address of "
-                "this machine.",
-            ) from None
-        if listen.unix_socket_dir is not None:
-            await self._listen_unix(settings, Path(listen.unix_socket_dir))
-
-    async def _listen_unix(self, settings: Settings, directory: Path) -> None:
-        loop = asyncio.get_running_loop()
-        path = directory / f".s.PGSQL.{self.port}"
-        try:
-            server = await loop.create_unix_server(
-                lambda: ClientConnection(self._services, is_unix=True), str(path), backlog=settings.listen.backlog
-            )
-            path.chmod(int(settings.listen.unix_socket_mode, 8))
-        except OSError as error:
-            raise ConfigError(
-                f"can not listen on {path}: {_reason(error)}",
-                hint="listen.unix_socket_dir must be a directory that Gatehouse may write to.",
-            ) from None
-        self._servers.append(server)
-        self._socket_path = path
-
-    async def _close_listeners(self) -> None:
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
-        if self._socket_path is not None:
-            self._socket_path.unlink(missing_ok=True)
-            self._socket_path = None
+            await asyncio.sleep(_POLL_S)
 
     # Building.
 
@@ -308,15 +289,13 @@ class Gatehouse:
             if connector is None:
                 raise ServerUnreachable(f'cluster "{key.cluster}" is not configured any more')
             cluster = self.settings.clusters[key.cluster]
-            server = await connector.open(key.database, key.user, lambda server: self._forget(key, server))
+            server = await connector.open(key.database, key.user, partial(_discard, self._pools.pool(key)))
             if self.settings.clusters.get(key.cluster) == cluster:
-                self._open.setdefault(key, set()).add(server)
+                servers = self._open.setdefault(key, set())
+                servers.add(server)
+                server.when_gone = partial(servers.discard, server)
                 return server
             server.close(_RECONFIGURED)
-
-    def _forget(self, key: PoolKey, server: ServerConnection) -> None:
-        self._open.get(key, set()).discard(server)
-        self._pools.pool(key).discard(server, server.close_reason)
 
     def _retire_servers(self, old: Settings, new: Settings) -> None:
         """What was opened by a cluster's old settings may lead to another PostgreSQL than the new ones."""
@@ -326,7 +305,6 @@ class Gatehouse:
             for server in list(servers):
                 server.retire(_RECONFIGURED)
                 if not server.is_lent:
-                    servers.discard(server)
                     self._pools.pool(key).discard(server, _RECONFIGURED)
 
     # Reload.
@@ -341,19 +319,15 @@ class Gatehouse:
             self._log.warning("some changes take effect after a restart only", keys=list(changes.needs_restart))
         services = self._services
         old = self.settings
-        context_changed = new.context != old.context
+        # Sessions and servers were made with it: see settings/live.py.
+        new = new.model_copy(update={"context": old.context})
         self.settings = new
         self._users, self._connectors = users, connectors
         services.directory = users
         services.tls_mode, services.tls, services.channel_binding = new.tls.mode, tls, channel_binding
-        services.tenant_settings = new.context.tenant_settings
         services.session_limits = assembly.session_limits(new)
         services.limits = assembly.client_limits(new)
         services.probed.clear()
-        if context_changed:
-            self._builder = self._make_builder(new)
-            shared = services.shared
-            services.shared = SessionShared(self._builder, shared.verdicts, shared.catalog, shared.clock)
         self._retire_servers(old, new)
         self._pools.configure(lambda key: assembly.pool_limits(new, key))
         self._source.replace(new)
@@ -373,10 +347,8 @@ def _registry(settings: Settings, source: SettingsSource) -> TenantRegistry:
     )
 
 
-def _reason(error: OSError) -> str:
-    # asyncio wraps the reason in a sentence of its own; name resolution errors have negative numbers.
-    number = error.errno or 0
-    return (os.strerror(number) if number > 0 else str(error.strerror or error)).lower()
+def _discard(pool: Pool, server: ServerConnection) -> None:
+    pool.discard(server, server.close_reason)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,7 @@ from proxy.settings.model import Settings
 
 _NOT_RELOADED: Final = "configuration not reloaded; the old one stays in force"
 _STEP_MS: Final = 100
+_LOOK_MS: Final = 1000
 
 
 def files_of(settings: Settings) -> list[Path]:
@@ -26,6 +28,14 @@ def files_of(settings: Settings) -> list[Path]:
     for cluster in settings.clusters.values():
         files += [cluster.tls.ca_file, cluster.tls.cert_file, cluster.tls.key_file]
     return [Path(file) for file in files if file is not None]
+
+
+def _state(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 class Reloader:
@@ -40,6 +50,7 @@ class Reloader:
         self._log = log
         self._wanted = asyncio.Event()
         self._files: set[Path] = set()
+        self._loaded: dict[Path, tuple[int, int, int] | None] = {}
         self._moved = asyncio.Event()  # other directories are to be watched
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -63,31 +74,43 @@ class Reloader:
         files = [self._path, *files_of(settings)]
         folders = {file.parent for file in self._files}
         self._files = {file.resolve() for file in files} | {file.absolute() for file in files}
+        self._loaded = self._states() | {file: state for file, state in self._loaded.items() if file in self._files}
         if folders != {file.parent for file in self._files}:
             self._moved.set()
 
     async def _watch(self) -> None:
-        """The directories are watched, not the files: editors and Kubernetes replace files by renaming."""
+        """The directories are watched, not the files: editors and Kubernetes replace files by renaming.
+
+        A look at the files once a second finds what happened before the watch began, or where nothing can be watched.
+        """
         from watchfiles import awatch
 
         while True:
             self._moved.clear()
             watched = {file.parent for file in self._files if file.parent.is_dir()}
             try:
-                async for changes in awatch(
+                async for _ in awatch(
                     *watched,
                     watch_filter=None,
                     stop_event=self._moved,
                     recursive=False,
                     step=_STEP_MS,
-                    rust_timeout=1000,
+                    rust_timeout=_LOOK_MS,
+                    yield_on_timeout=True,
                     ignore_permission_denied=True,
                 ):
-                    if any(Path(name) in self._files or Path(name).name == "..data" for _, name in changes):
+                    if self._states() != self._loaded:
                         self.request()
             except OSError as error:
-                self._log.warning("configuration files can not be watched; SIGHUP reloads them", reason=str(error))
-                await self._moved.wait()
+                self._log.info("configuration files can not be watched, but are looked at", reason=str(error))
+                while not await self._have_moved(within_s=_LOOK_MS / 1000):
+                    if self._states() != self._loaded:
+                        self.request()
+
+    async def _have_moved(self, within_s: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._moved.wait(), within_s)
+        return self._moved.is_set()
 
     async def _work(self) -> None:
         while True:
@@ -95,7 +118,12 @@ class Reloader:
             self._wanted.clear()
             await self._load()
 
+    def _states(self) -> dict[Path, tuple[int, int, int] | None]:
+        """What changes when a file does; None for one that is not there."""
+        return {file: _state(file) for file in self._files}
+
     async def _load(self) -> None:
+        self._loaded = self._states()
         try:
             settings = await asyncio.to_thread(load_settings, self._path)
             # Taken over even when it is the same: the secrets and certificates that it names may not be.

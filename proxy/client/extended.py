@@ -112,28 +112,42 @@ class ExtendedProtocol:
         except ProxyError as error:
             if error.severity == "FATAL":
                 raise
+            session.report_refusal(error)
             self.refuse(error)
         return True
 
     def _parse(self, message: bytes) -> None:
+        session = self._session
         name_end = message.find(b"\0", 5)
         text_end = message.find(b"\0", name_end + 1)
         if name_end < 0 or text_end < 0:
             raise ProtocolViolation("invalid string in message")
         name = message[5:name_end]
-        statement = self.own.meet(name, message[name_end + 1 :], message[name_end + 1 : text_end])
+        statement = self.own.meet(message[name_end + 1 :], message[name_end + 1 : text_end])
         server = self._begin(statement)
         if name:
+            error = self.own.objection(name)
+            if error is not None:
+                # PostgreSQL looks at the name last: an error in the text counts first.
+                self._ensure_parsed(server, statement, named=True)
+                raise error
             self.own.names[name] = statement
-            if server.prepared.touch(statement.server_name):
+            if session.progress.status == codes.FAILED:
+                # PostgreSQL refuses all but the end of the transaction; what it takes is prepared when it is bound.
+                self._parse_unnamed(server, statement, name, statement.parse_unnamed)
+            elif server.prepared.touch(statement.server_name):
                 self._reply_locally(LocalReply(backend.PARSE_COMPLETE, name, None, self.own.next_order()))
             else:
                 self._send_parse(server, statement, PARSE, name)
         else:
+            self._parse_unnamed(server, statement, b"", message if statement.note is None else statement.parse_unnamed)
             self.own.unnamed = statement
-            server.prepared.unnamed = statement
-            server.ledger.parses.append(ParseRecord(b"", None))
-            self._send(message if statement.note is None else statement.parse_unnamed, PARSE)
+
+    def _parse_unnamed(self, server: ServerPort, statement: Statement, client_name: bytes, message: bytes) -> None:
+        record = ParseRecord(b"", client_name, self.own.next_order(), self.own.unnamed)
+        server.ledger.parses.append(record)
+        server.prepared.unnamed = statement
+        self._send(message, PARSE)
 
     def _send_parse(self, server: ServerPort, statement: Statement, unit: int, client_name: bytes | None) -> None:
         self._make_room(server, statement.server_name)

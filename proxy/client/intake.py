@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _STREAM_OVER: Final = 64 * 1024
 """Bind and CopyData frames larger than this are passed on as they arrive."""
 _COPY_FRAMES: Final = bytes((codes.COPY_DATA, codes.COPY_DONE, codes.COPY_FAIL))
-_TEXT_FRAMES: Final = bytes((codes.QUERY, codes.PARSE, codes.DESCRIBE, codes.EXECUTE, codes.CLOSE))
+_TEXT_FRAMES: Final = bytes((codes.QUERY, codes.PARSE, codes.DESCRIBE, codes.EXECUTE, codes.CLOSE, codes.FUNCTION_CALL))
+_SMALL_BYTES: Final = 1024
+"""Frames up to this size need no look at limits; the smallest max_query_size is as large."""
 _EXTENDED_FRAMES: Final = bytes(
     (codes.BIND, codes.EXECUTE, codes.SYNC, codes.PARSE, codes.DESCRIBE, codes.CLOSE, codes.FLUSH)
 )
@@ -70,10 +72,12 @@ class Intake:
         extended = session.extended
         if extended.is_skipping and code != codes.SYNC and code != codes.TERMINATE:
             return self._start_stream(forward=False)
-        if size > _STREAM_OVER:
-            if code == codes.BIND and len(reader) >= _STREAM_OVER:
-                return extended.large_bind(reader)
-            self._check_query_size(code, size)
+        if size > _SMALL_BYTES:
+            if code == codes.BIND:
+                if size > _STREAM_OVER and len(reader) >= _STREAM_OVER:
+                    return extended.large_bind(reader)
+            else:
+                self._check_size(code, size)
         if not reader.has_whole_frame():
             return False
         if code == codes.QUERY:
@@ -87,9 +91,12 @@ class Intake:
             return False
         raise ProtocolViolation(f"invalid frontend message type {code}")
 
-    def _check_query_size(self, code: int, size: int) -> None:
+    def _check_size(self, code: int, size: int) -> None:
+        """Bound what is held whole before it is looked at."""
+        if code not in _TEXT_FRAMES:
+            raise ProtocolViolation("invalid message length")
         limit = self._session.limits.max_query_bytes
-        if code in _TEXT_FRAMES and size > limit:
+        if size > limit:
             raise MessageTooLarge(
                 f"a query of {size} bytes is larger than the limit of {limit} bytes",
                 hint="Raise limits.max_query_size, or send data as parameters or by COPY.",
@@ -98,6 +105,8 @@ class Intake:
     def _copy_frame(self, code: int) -> bool:
         if code == codes.COPY_DATA:
             return self._start_stream(forward=True)
+        if self.reader.size > _STREAM_OVER:
+            raise ProtocolViolation("invalid message length")
         if not self.reader.has_whole_frame():
             return False
         frame = self.reader.take_frame()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from proxy.client.rewrite import CHAINS, ENDS_TRANSACTION, Kind, take_effect
 from proxy.client.states import State
 from proxy.context import quoting
+from proxy.context.context import REPORTED
 from proxy.errors import ContextFailed, ProxyError
 from proxy.guard.encodings import is_safe_encoding
 from proxy.guard.statements import Statement
@@ -29,11 +30,12 @@ def _reads_safely(reported: dict[bytes, bytes]) -> bool:
 class Replies:
     """The session as its server's `LedgerOwner`."""
 
-    __slots__ = ("_changed", "_session")
+    __slots__ = ("_changed", "_session", "_touched")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._changed = False
+        self._touched: set[str] = set()  # settings changed since the last ReadyForQuery
 
     # LedgerOwner.
 
@@ -50,6 +52,9 @@ class Replies:
             session.extended.own.deallocate(statement.name)
             if not effect.is_rewritten and session.server is not None:
                 session.server.prepared.clear()
+        self._touched.update(
+            session.settings.names() if kind == Kind.RESET_ALL else [c.name for c in statement.changes]
+        )
         # COMMIT of a failed transaction answers ROLLBACK.
         take_effect(session.settings, statement, effect.bound, committed=not tag.startswith(b"ROLLBACK"))
         if kind in ENDS_TRANSACTION or kind in CHAINS:
@@ -70,8 +75,12 @@ class Replies:
                 session.server.prepared.discard(record.server_name)
             else:
                 session.server.prepared.unnamed = None
-        if record.client_name is not None:
-            session.extended.own.names.pop(record.client_name, None)
+        own = session.extended.own
+        if record.client_name:
+            own.names.pop(record.client_name, None)
+        elif record.client_name is not None:
+            # A Parse that fails takes the unnamed statement before it along; one that is skipped does not.
+            own.set_unnamed(None if record.has_failed else record.replaces)
 
     def close_undone(self, note: LocalReply | Eviction) -> None:
         """A Close was skipped because something before it failed: the statement is there still."""
@@ -161,13 +170,29 @@ class Replies:
                     # The context went with its transaction; to the client it holds all the time.
                     value = own.get(name, value)
                 self._show(name, value, out)
+            self._report_unreported(status, server, out)
             reported.clear()
             return
+        self._touched.clear()
         changed = self.end_transaction(failed=server.ledger.failed)
         if reported or changed:
             server.ledger.absorb_reported(server.parameters)
             session.baseline = server.parameters
             self.report_view(out)
+
+    def _report_unreported(self, status: int, server: ServerPort, out: list[bytes]) -> None:
+        """PostgreSQL says nothing of a SET that goes back to its own default, away from what the context had set."""
+        touched, self._touched = self._touched, set()
+        if status == codes.FAILED or not touched:
+            return
+        settings = self._session.settings
+        current = settings.current()
+        for name in touched & REPORTED.keys():
+            reported_as = REPORTED[name]
+            parts = current.get(name) or settings.base.get(name)
+            value = server.parameters.get(reported_as) if parts is None else quoting.set_config_value(name, parts)
+            if value is not None and reported_as in server.parameters and reported_as not in server.ledger.reported:
+                self._show(reported_as, value, out)
 
     def report_view(self, out: list[bytes]) -> None:
         """Tell the client of every parameter that differs from what it was told last."""

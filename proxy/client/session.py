@@ -20,7 +20,7 @@ from proxy.client.simple import SimpleProtocol
 from proxy.client.states import State
 from proxy.context.client_settings import ClientSettings
 from proxy.context.context import Context, ContextBuilder
-from proxy.errors import ContextFailed, LoginRefused, PoolFull, ProxyError
+from proxy.errors import ContextFailed, ErrorKind, LoginRefused, PoolFull, ProxyError
 from proxy.guard.model import SettingChange
 from proxy.guard.rules import GuardPolicy, judge_setting
 from proxy.guard.verdicts import Verdict, VerdictCache
@@ -327,6 +327,11 @@ class Session:
             self.pinned = pin
             self.stats.pins += 1
         return None
+
+    def report_refusal(self, error: ProxyError) -> None:
+        """Have it counted and logged, unless it is what PostgreSQL would have said, too."""
+        if error.kind is not ErrorKind.PROTOCOL:
+            self.sink.report(error)
 
     def refresh_context(self) -> None:
         """Build the context anew from the client's settings."""

@@ -40,12 +40,14 @@ class SimpleProtocol:
         message = reader.look(reader.size)
         if message.find(b"\0", 5) != len(message) - 1:
             raise ProtocolViolation("invalid message format")
+        session.extended.own.unnamed = None  # a Query drops it (manual, "Extended Query")
         text = message[5:-1]
         verdict = session.shared.verdicts.verdict(text)
         if verdict.needs_rules:
             error = judge(verdict, session.policy)
             if error is not None:
                 reader.take_frame()
+                session.report_refusal(error)
                 self.refuse(error)
                 return True
         if (
@@ -68,13 +70,13 @@ class SimpleProtocol:
             taint, pin = self._residue(verdict)
             error = session.note_residue(server, taint, pin)
             if error is not None:
+                session.report_refusal(error)
                 self.refuse(error)
                 return
         session.begin_segment()
         ledger = server.ledger
         progress = session.progress
         server.prepared.unnamed = None
-        session.extended.own.unnamed = None
         session.state = State.BUSY
         if not verdict.is_plain and self._rewrite(text, verdict, server):
             return
@@ -162,6 +164,11 @@ class SimpleProtocol:
         session.reply(backend.command_complete(tag) + backend.READY[codes.IDLE])
         return True
 
+    def _refuse_call(self, error: ProxyError) -> bool:
+        self._session.report_refusal(error)
+        self.refuse(error)
+        return True
+
     def function_call(self, reader: FrameReader) -> bool:
         """Handle the whole FunctionCall at the front of the input; False if it has to wait."""
         session = self._session
@@ -171,21 +178,19 @@ class SimpleProtocol:
             return False
         if reader.look(9)[5:9] == _SET_CONFIG_OID:
             reader.take_frame()
-            self.refuse(
+            return self._refuse_call(
                 ContextProtected(
                     "set_config can not be called by a function call message", hint="Call it with SELECT, or use SET."
                 )
             )
-            return True
         if session.status == codes.IDLE and not session.policy.transaction_block_free:
             reader.take_frame()
-            self.refuse(
+            return self._refuse_call(
                 FeatureRefused(
                     "a function call message outside a transaction can not be given the tenant's context",
                     hint="Open a transaction with BEGIN first, or call the function with SELECT.",
                 )
             )
-            return True
         if not session.ensure_server():
             return session.state == State.IDLE
         server = session.begin_segment()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from proxy.client.rewrite import Kind, substitute
 from proxy.context import quoting
-from proxy.errors import DuplicateStatement, InvalidStatement, LimitExceeded
+from proxy.errors import DuplicateStatement, InvalidStatement, LimitExceeded, ProxyError
 from proxy.guard.rules import judge
 from proxy.guard.verdicts import Verdict
 from proxy.server.prepared import Prepared
@@ -29,19 +29,24 @@ class ClientStatements:
         self.names: dict[bytes, Statement] = {}
         self.unnamed: Statement | None = None
 
-    def meet(self, name: bytes, body: bytes, text: bytes) -> Statement:
-        """The statement of a Parse; `body` is its text, a NUL and the parameter types.
-
-        Raises DuplicateStatement, LimitExceeded, and what the guard says of the text.
-        """
-        session = self._session
-        if name and name in self.names:
-            raise DuplicateStatement(f'prepared statement "{quoting.to_text(name)}" already exists')
-        if name and len(self.names) >= session.limits.max_prepared_statements:
-            raise LimitExceeded(
-                f"a client may hold {session.limits.max_prepared_statements} prepared statements at a time",
+    def objection(self, name: bytes) -> ProxyError | None:
+        """Why a statement can not be given this name."""
+        limit = self._session.limits.max_prepared_statements
+        if name in self.names:
+            return DuplicateStatement(f'prepared statement "{quoting.to_text(name)}" already exists')
+        if len(self.names) >= limit:
+            return LimitExceeded(
+                f"a client may hold {limit} prepared statements at a time",
                 hint="Close statements that are no longer used, or raise limits.max_prepared_statements_per_client.",
             )
+        return None
+
+    def meet(self, body: bytes, text: bytes) -> Statement:
+        """The statement of a Parse; `body` is its text, a NUL and the parameter types.
+
+        Raises what the guard says of the text.
+        """
+        session = self._session
         statement = session.shared.catalog.find(session.context.plan_key, body)
         if statement is None:
             statement = self._learn(body, text)
@@ -91,6 +96,11 @@ class ClientStatements:
             self.names.setdefault(name, statement)
         else:
             self.unnamed = self.unnamed or statement
+
+    def set_unnamed(self, statement: object | None) -> None:
+        """The unnamed statement is this one again."""
+        assert statement is None or isinstance(statement, Prepared)
+        self.unnamed = statement
 
     def next_order(self) -> int:
         """A number for what may have to be undone, later ones first."""

@@ -300,6 +300,8 @@ class Ledger:
         note = self.notes[0] if head & NOTED else None
         if b"\0C26000\0" in frame and not isinstance(note, Refusal):
             self.lacks_statement = True
+        if head & KIND == PARSE and self.parses:
+            self.parses[0].has_failed = True
         # An error that nobody asked for, such as the farewell of a server that shuts down, makes it skip nothing.
         self.skipping = self._skip_to_sync() and head != 0
         if head & INJECTED and not self.has_said_farewell:

@@ -103,14 +103,21 @@ Note = Effect | LocalReply | Refusal | Capture | Eviction
 
 
 class ParseRecord:
-    """A Parse under way: the name on the server and, where the client waits for it too, the client's; `order` as above."""
+    """A Parse under way: the name on the server and, where the client waits for it too, the client's (b"": unnamed).
 
-    __slots__ = ("client_name", "order", "server_name")
+    `order` as above; `replaces` is what was unnamed before. `has_failed`: it was reached, and PostgreSQL refused it.
+    """
 
-    def __init__(self, server_name: bytes, client_name: bytes | None, order: int = 0) -> None:
+    __slots__ = ("client_name", "has_failed", "order", "replaces", "server_name")
+
+    def __init__(
+        self, server_name: bytes, client_name: bytes | None, order: int = 0, replaces: object | None = None
+    ) -> None:
         self.server_name = server_name
         self.client_name = client_name
         self.order = order
+        self.replaces = replaces
+        self.has_failed = False
 
 
 class PositionMap:

@@ -9,8 +9,8 @@ from typing import Any, Final
 from proxy.settings.model import Settings
 from proxy.settings.types import Section, yaml_key
 
-# They are bound when the process starts.
-NEEDS_RESTART: Final = ("listen", "http", "workers")
+# They are bound when the process starts: sockets, and what every server and session was given.
+NEEDS_RESTART: Final = ("listen", "http", "workers", "context")
 
 
 @dataclass(frozen=True, slots=True)

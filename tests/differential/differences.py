@@ -78,6 +78,13 @@ DIFFERENCES: Final = {
         "directly. The database name in the DSN is not used: the tenant decides.",
         "The tenant's placement says where it lives.",
     ),
+    "batches": Difference(
+        "Two orders within one batch of extended messages",
+        "BEGIN ISOLATION LEVEL … and SET TRANSACTION behind another statement of the same batch (no Sync between) give "
+        "25001, even where that statement takes no snapshot; a statement name that DEALLOCATE takes away can be used to "
+        "the end of its batch.",
+        "The context, which takes a snapshot, stands in front of the first statement; DEALLOCATE counts when it is answered.",
+    ),
     "defaults in a string": Difference(
         "default_transaction_* in a string of several transactions",
         "A change of default_transaction_isolation, _read_only or _deferrable counts from the next Query on, not from a "

@@ -17,7 +17,7 @@ from typing import Final
 from proxy.client.session import Session, SessionLimits, SessionShared
 from proxy.context.client_settings import ClientSettings, Parts
 from proxy.context.context import ContextBuilder, InjectionNames
-from proxy.errors import ProxyError
+from proxy.errors import ErrorKind, ProxyError
 from proxy.guard.rules import GuardPolicy
 from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
@@ -333,6 +333,8 @@ class Play:
         self.held = None
 
     def report(self, error: ProxyError) -> None:
+        if error.kind in (ErrorKind.GUARD, ErrorKind.LIMIT):
+            return  # the client's refusal tells the story
         self.did(Did("report", detail=error.sqlstate))
 
     def cancel_now(self) -> None:

@@ -17,7 +17,7 @@ import yaml
 
 from proxy.app import Gatehouse
 from proxy.app.gatehouse import run
-from proxy.cli.demo.config import DemoConfig, _placement
+from proxy.cli.demo.config import _placement
 from proxy.cli.demo.postgres import free_port
 from proxy.cli.demo.seed import TENANTS
 from proxy.settings.loading import load_settings

@@ -392,6 +392,7 @@ def test_session_state_beyond_the_tenants_limit_fails_the_batch(play: Plays) -> 
         >> client(parse("", "LISTEN jobs"), bind(), execute(), SYNC)
         << acquire()
         << claim_pin()
+        << report("53300")
         << to_server(PARSE_CONTEXT, RUN_CONTEXT, parse("", "LISTEN jobs"), bind(), bind("gatehouse_refused"), SYNC)
         >> server(PARSED, CONTEXT_RAN, PARSED, BOUND, failed("26000"), ready("I"))
         << tells("53300", ready("I"), before=PARSED + BOUND, hint=True)

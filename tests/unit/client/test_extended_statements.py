@@ -152,12 +152,33 @@ def test_a_parse_that_failed_leaves_the_name_free(play: Plays) -> None:
         >> server(failed("42601", position=1), ready("E"))
         << to_client(failed("42601", position=1), ready("E"))
         >> client(parse("s", "ROLLBACK"), SYNC)
-        << to_server(parse(on_server(2), "ROLLBACK"), SYNC)
+        << to_server(parse("", "ROLLBACK"), SYNC)
     )
 
 
 def test_a_name_that_is_taken_is_an_error(play: Plays) -> None:
-    (prepared(play) >> client(parse("s", "SELECT 2"), SYNC) << acquire() << tells("42P05", ready("I")) << release())
+    """PostgreSQL looks at the name last, so the text is parsed all the same."""
+    (
+        prepared(play)
+        >> client(parse("s", "SELECT 2"), SYNC)
+        << acquire()
+        << to_server(RUN_CONTEXT, parse(on_server(2), "SELECT 2"), bind("gatehouse_refused"), SYNC)
+        >> server(CONTEXT_RAN, PARSED, failed("26000"), ready("I"))
+        << tells("42P05", ready("I"))
+        << release()
+    )
+
+
+def test_an_error_in_the_text_counts_before_the_name_is_taken(play: Plays) -> None:
+    (
+        prepared(play)
+        >> client(parse("s", "SELEC"), SYNC)
+        << acquire()
+        << to_server(RUN_CONTEXT, parse(on_server(2), "SELEC"), bind("gatehouse_refused"), SYNC)
+        >> server(CONTEXT_RAN, failed("42601"), ready("I"))
+        << to_client(failed("42601"), ready("I"))
+        << release()
+    )
 
 
 def test_a_name_is_free_again_when_it_was_closed(play: Plays) -> None:
@@ -182,6 +203,8 @@ def test_a_client_may_hold_only_so_many_statements(play: Plays) -> None:
         prepared(play, limits)
         >> client(parse("t", "SELECT 2"), SYNC)
         << acquire()
+        << to_server(RUN_CONTEXT, parse(on_server(2), "SELECT 2"), bind("gatehouse_refused"), SYNC)
+        >> server(CONTEXT_RAN, PARSED, failed("26000"), ready("I"))
         << tells("54000", ready("I"), hint=True)
         << release()
     )

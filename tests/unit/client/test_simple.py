@@ -580,6 +580,7 @@ def test_session_state_beyond_the_tenants_limit_is_refused_and_the_server_goes_b
         >> client(query("LISTEN jobs"))
         << acquire()
         << claim_pin()
+        << report("53300")
         << tells("53300", ready("I"), hint=True)
         << release()
     )

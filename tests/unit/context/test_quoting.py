@@ -12,7 +12,9 @@ from proxy.context import quoting
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 evil = texts | st.text(st.sampled_from("'\"\\;$-/* a"), max_size=20)
 # A name has two parts or one; a dot parts them.
-names = st.text(st.characters(exclude_characters="\0.", exclude_categories=["Cs"]), min_size=1, max_size=15)  # 63 bytes at most
+names = st.text(
+    st.characters(exclude_characters="\0.", exclude_categories=["Cs"]), min_size=1, max_size=15
+)  # 63 bytes at most
 
 
 def read_set(sql: bytes) -> tuple[str, bool, list[str] | None]:

@@ -15,14 +15,12 @@ def test_nothing_changed_is_no_change(load: Load) -> None:
 def test_changes_are_named_by_their_keys(load: Load) -> None:
     old = load(CLUSTER + "tenants: {a: {placement: {model: shared, cluster: main, database: d}}}")
     new = load(
-        CLUSTER.replace("env: A", "env: B")
-        + "pool: {wait_timeout: 1s}\nlimits: {max_query_size: 1MB}\ncontext: {tenant_setting: a.b}\n"
+        CLUSTER.replace("env: A", "env: B") + "pool: {wait_timeout: 1s}\nlimits: {max_query_size: 1MB}\n"
         "tiers: {default: {max_pinned: 1}}\n"
         "tenants: {b: {placement: {model: shared, cluster: main, database: d}}}"
     )
     assert diff(old, new).live == (
         "clusters.main.password",
-        "context.tenant_setting",
         "limits.max_query_size",
         "pool.wait_timeout",
         "tenants.a",
@@ -32,6 +30,9 @@ def test_changes_are_named_by_their_keys(load: Load) -> None:
 
 
 def test_what_is_bound_at_start_needs_a_restart(load: Load) -> None:
-    changes = diff(load(CLUSTER), load(CLUSTER + "listen: {port: 7000}\nhttp: off\nlog: {level: debug}"))
-    assert changes.needs_restart == ("http", "listen.port")
+    changes = diff(
+        load(CLUSTER),
+        load(CLUSTER + "listen: {port: 7000}\nhttp: off\ncontext: {tenant_setting: a.b}\nlog: {level: debug}"),
+    )
+    assert changes.needs_restart == ("context.tenant_setting", "http", "listen.port")
     assert changes.live == ("log.level",)

@@ -1,0 +1,202 @@
+"""Configuration that changes under connected clients: nobody is dropped, everything new counts at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.conftest import NewCluster
+from tests.support.postgres import TestCluster
+from tests.support.proxy import ProxyUnderTest, running_proxy
+from tests.support.serve import connect, eventually, fetch, pool_of, served_proxy, value
+
+
+@pytest.fixture
+def proxy(pg18: TestCluster) -> Iterator[ProxyUnderTest]:
+    with running_proxy(pg18) as running:
+        yield running
+
+
+def reload(proxy: ProxyUnderTest, extra: Mapping[str, Any]) -> None:
+    """Write the configuration, as an editor does; the proxy sees that by itself."""
+    before = proxy.gatehouse._reloads.ok
+    settings = proxy.gatehouse.settings
+    proxy.write(extra)
+    eventually(lambda: proxy.gatehouse._reloads.ok > before and proxy.gatehouse.settings is not settings)
+
+
+def refuse(proxy: ProxyUnderTest, text: str) -> None:
+    """Write a file that is not taken."""
+    before = proxy.gatehouse._reloads.failed
+    proxy.config_path.write_text(text)
+    eventually(lambda: proxy.gatehouse._reloads.failed > before)
+
+
+def with_status(status: str) -> dict[str, Any]:
+    return {"tenants": {"acme": {"status": status}}}
+
+
+def placed_in(database: str, model: str = "shared") -> dict[str, Any]:
+    return {"placement": {"model": model, "cluster": "main", "database": database}}
+
+
+def test_a_new_tenant_can_be_used_at_once(proxy: ProxyUnderTest) -> None:
+    with pytest.raises(psycopg.OperationalError, match='tenant "newcomer" does not exist'):
+        connect(proxy, "newcomer")
+    reload(proxy, {"tenants": {"newcomer": placed_in("saas")}})
+    with connect(proxy, "newcomer") as client:
+        assert value(client, "SHOW app.tenant_id") == "newcomer"
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [("suspended", "is suspended"), ("maintenance", "is in maintenance"), ("offboarded", "has been closed")],
+)
+def test_a_tenant_that_becomes_unavailable_gets_errors_and_keeps_its_connections(
+    proxy: ProxyUnderTest, status: str, text: str
+) -> None:
+    with connect(proxy) as client, connect(proxy, prepare_threshold=0) as busy, connect(proxy, "umbrella") as other:
+        busy.execute("BEGIN")
+        reload(proxy, with_status(status))
+        with pytest.raises(psycopg.errors.CannotConnectNow, match=f'tenant "acme" {text}') as refused:
+            client.execute("SELECT 1")
+        assert refused.value.diag.severity == "ERROR"
+        assert refused.value.diag.message_hint
+        with pytest.raises(psycopg.errors.CannotConnectNow), client.transaction():
+            pass
+        assert value(busy, "SELECT count(*) FROM orders") == 3
+        busy.execute("COMMIT")
+        with pytest.raises(psycopg.errors.CannotConnectNow):
+            busy.execute("SELECT %s", (1,))
+        with pytest.raises(psycopg.OperationalError, match=f'FATAL:  tenant "acme" {text}'):
+            connect(proxy)
+        assert value(other, "SELECT 1") == 1
+        reload(proxy, with_status("active"))
+        assert value(client, "SELECT count(*) FROM orders") == 3
+        assert value(busy, "SELECT count(*) FROM orders") == 3
+
+
+def test_a_tenant_that_is_taken_out_ends_its_connections(proxy: ProxyUnderTest) -> None:
+    with connect(proxy) as client, connect(proxy, "umbrella") as other:
+        reload(proxy, {"tenants": {"acme": None}})
+        with pytest.raises(psycopg.OperationalError, match='tenant "acme" does not exist'):
+            client.execute("SELECT 1")
+        assert client.closed
+        assert value(other, "SELECT 1") == 1
+
+
+def test_a_tenant_moves_between_two_transactions(proxy: ProxyUnderTest) -> None:
+    reload(proxy, {"tenants": {"mover": placed_in("saas")}})
+    with connect(proxy, "mover", prepare_threshold=0) as idle, connect(proxy, "mover") as busy:
+        where = "SELECT current_database()"
+        assert value(idle, where) == "saas"
+        busy.execute("BEGIN")
+        assert value(busy, where) == "saas"
+        reload(
+            proxy,
+            {
+                "tenants": {"initech": None, "mover": placed_in("tenant_initech", "database")},
+                "users": {"initech": None},
+            },
+        )
+        assert value(idle, where) == "tenant_initech"
+        assert value(idle, "SELECT count(*) FROM orders") == 5
+        assert value(busy, where) == "saas"
+        busy.execute("COMMIT")
+        assert value(busy, where) == "tenant_initech"
+
+
+def test_a_schema_tenant_gets_its_new_search_path(proxy: ProxyUnderTest) -> None:
+    with connect(proxy, "globex") as client:
+        assert value(client, "SELECT count(*) FROM orders") == 4
+        reload(proxy, {"tenants": {"globex": {"placement": {"schema": "tenant_other", "role": None}}}})
+        assert value(client, "SELECT count(*) FROM orders") == 0
+        assert value(client, "SHOW search_path") == "tenant_other, public"
+
+
+def test_a_bad_file_changes_nothing(proxy: ProxyUnderTest) -> None:
+    good = proxy.config_path.read_text()
+    with connect(proxy) as client:
+        for bad in ("tenants: [", "nonsense: 1\n" + good, good.replace("model: shared", "model: shred"), ""):
+            refuse(proxy, bad)
+            assert value(client, "SELECT count(*) FROM orders") == 3
+            with connect(proxy, "umbrella") as other:
+                assert value(other, "SELECT count(*) FROM orders") == 2
+            assert "gatehouse_config_last_reload_successful 0.0" in proxy.metrics()
+        reload(proxy, {})
+        assert "gatehouse_config_last_reload_successful 1.0" in proxy.metrics()
+        assert value(client, "SELECT 1") == 1
+
+
+def test_a_changed_password_counts_for_new_clients(proxy: ProxyUnderTest) -> None:
+    with connect(proxy) as client:
+        before = proxy.gatehouse._reloads.ok
+        (proxy.folder / "app.secret").write_text("another one")
+        eventually(lambda: proxy.gatehouse._reloads.ok > before)
+        assert value(client, "SELECT 1") == 1
+        with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+            connect(proxy)
+        with connect(proxy, password="another one") as other:
+            assert value(other, "SELECT 1") == 1
+
+
+def test_a_file_of_tenants_is_watched_too(pg18: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> None:
+    tenants = tmp_path_factory.mktemp("tenants") / "tenants.yaml"
+    entry = "filed: {placement: {model: shared, cluster: main, database: saas}, status: STATUS}\n"
+    tenants.write_text(entry.replace("STATUS", "suspended"))
+    with running_proxy(pg18, {"tenants_file": str(tenants)}) as proxy:
+        with pytest.raises(psycopg.OperationalError, match="is suspended"):
+            connect(proxy, "filed")
+        tenants.write_text(entry.replace("STATUS", "active"))
+        with eventually(lambda: connect(proxy, "filed")) as client:
+            assert value(client, "SELECT 1") == 1
+
+
+def test_limits_change_at_once(proxy: ProxyUnderTest) -> None:
+    with connect(proxy), connect(proxy):
+        reload(proxy, {"limits": {"max_clients": 2}, "pool": {"size": 7}})
+        with pytest.raises(psycopg.OperationalError, match="too many clients"):
+            connect(proxy)
+        reload(proxy, {"limits": {"max_clients": 3}})
+        with connect(proxy) as client:
+            assert value(client, "SELECT 1") == 1
+    assert pool_of(proxy).max_size == 7
+
+
+def test_servers_of_the_old_hosts_are_not_lent_any_more(proxy: ProxyUnderTest, new_cluster: NewCluster) -> None:
+    other = new_cluster()
+    port = "SELECT inet_server_port()"
+    with connect(proxy) as idle, connect(proxy) as busy:
+        busy.execute("BEGIN")
+        assert value(busy, port) == value(idle, port) == proxy.cluster.port
+        reload(proxy, {"clusters": {"main": {"hosts": [f"{other.host}:{other.port}"]}}})
+        assert value(idle, port) == other.port
+        assert value(busy, port) == proxy.cluster.port
+        busy.execute("COMMIT")
+        assert value(busy, port) == other.port
+        assert pool_of(proxy).closed == {"configuration changed": 2}
+
+
+def test_sighup_reloads_and_the_log_says_what_is_wrong(pg18: TestCluster) -> None:
+    with served_proxy(pg18) as proxy, connect(proxy) as client:
+        good = proxy.config_path.read_text()
+        proxy.config_path.write_text(good + "pols: {size: 1}\ntiers: {slow: {statement_timeout: many}}\n")
+        proxy.signal(signal.SIGHUP)
+        [bad, *_] = eventually(lambda: proxy.events("configuration not reloaded; the old one stays in force"))
+        lines = good.count("\n")
+        assert bad["level"] == "error"
+        assert f"gatehouse.yaml:{lines + 1}" in bad["problems"]
+        assert f"gatehouse.yaml:{lines + 2}" in bad["problems"]
+        assert "pols" in bad["problems"]
+        assert value(client, "SELECT 1") == 1
+        proxy.write({"tenants": {"acme": {"status": "suspended"}}})
+        proxy.signal(signal.SIGHUP)
+        eventually(lambda: proxy.events("configuration reloaded"))
+        assert proxy.events("configuration reloaded")[0]["changed"] == ["tenants.acme"]
+        with pytest.raises(psycopg.errors.CannotConnectNow):
+            client.execute("SELECT 1")
+        assert fetch(f"{proxy.http_url}/readyz")[0] == 200
