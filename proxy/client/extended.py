@@ -125,17 +125,20 @@ class ExtendedProtocol:
         name = message[5:name_end]
         statement = self.own.meet(message[name_end + 1 :], message[name_end + 1 : text_end])
         server = self._begin(statement)
+        single = statement.verdict.single
         if name:
             error = self.own.objection(name)
+            if session.progress.status == codes.FAILED and (error is None or single is None or single.kind not in BARE):
+                # PostgreSQL refuses all but the end of the transaction; what it takes is prepared when it is bound.
+                self._parse_unnamed(server, statement, None if error else name, statement.parse_unnamed)
+                self.own.names.setdefault(name, statement)
+                return
             if error is not None:
                 # PostgreSQL looks at the name last: an error in the text counts first.
                 self._ensure_parsed(server, statement, named=True)
                 raise error
             self.own.names[name] = statement
-            if session.progress.status == codes.FAILED:
-                # PostgreSQL refuses all but the end of the transaction; what it takes is prepared when it is bound.
-                self._parse_unnamed(server, statement, name, statement.parse_unnamed)
-            elif server.prepared.touch(statement.server_name):
+            if server.prepared.touch(statement.server_name):
                 self._reply_locally(LocalReply(backend.PARSE_COMPLETE, name, None, self.own.next_order()))
             else:
                 self._send_parse(server, statement, PARSE, name)
@@ -143,7 +146,9 @@ class ExtendedProtocol:
             self._parse_unnamed(server, statement, b"", message if statement.note is None else statement.parse_unnamed)
             self.own.unnamed = statement
 
-    def _parse_unnamed(self, server: ServerPort, statement: Statement, client_name: bytes, message: bytes) -> None:
+    def _parse_unnamed(
+        self, server: ServerPort, statement: Statement, client_name: bytes | None, message: bytes
+    ) -> None:
         record = ParseRecord(b"", client_name, self.own.next_order(), self.own.unnamed)
         server.ledger.parses.append(record)
         server.prepared.unnamed = statement
