@@ -1,4 +1,4 @@
-# Two stages: the wheel is built where a compiler may be, and runs where there is none.
+# Two stages: the wheel is built, its hot modules compiled, where there is a C compiler, and runs where there is none.
 #
 #     docker build -t gatehouse .
 #     docker run -v ./gatehouse.yaml:/etc/gatehouse/gatehouse.yaml:ro -p 127.0.0.1:6432:6432 gatehouse
@@ -6,12 +6,15 @@
 # In a container the proxy must listen on all addresses: `listen: {host: 0.0.0.0}`, and `http` too if it is scraped.
 
 FROM python:3.12-slim AS build
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY proxy proxy
 COPY deploy deploy
 RUN python -m venv /opt/gatehouse \
- && /opt/gatehouse/bin/pip install --no-cache-dir -c deploy/constraints.txt .
+ && GATEHOUSE_COMPILE=require /opt/gatehouse/bin/pip install --no-cache-dir -c deploy/constraints.txt .
 
 FROM python:3.12-slim
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin gatehouse

@@ -6,11 +6,15 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 ARGS   ?=
 
+# Apart from the other, whose editable install runs plain.
+COMPILED     := .venv-compiled
+COMPILED_PIP := $(COMPILED)/bin/python -m pip --disable-pip-version-check --no-input
+
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-all lint format clean
+.PHONY: help demo demo-check test test-all test-compiled lint format compile bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## PostgreSQL, four tenants and Gatehouse on this machine (ARGS='--port 6433' …)
 	@$(BIN)/gatehouse demo $(ARGS)
@@ -34,8 +38,20 @@ format: $(VENV)/.installed-dev ## put the code into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+compile: $(COMPILED)/.installed ## the hot modules by mypyc, installed in .venv-compiled (needs a C compiler)
+
+# Beside a copy of the tests, because beside the tree they would import the tree.
+test-compiled: $(COMPILED)/.installed-test ## unit and differential tests against the compiled package
+	@rm -rf $(COMPILED)/tree && mkdir $(COMPILED)/tree
+	@cp -R pyproject.toml README.md config deploy docs tests $(COMPILED)/tree/
+	@cd $(COMPILED)/tree && ../bin/python -P -c 'import proxy.server.ledger as m; assert m.__file__.endswith(".so"), m.__file__'
+	cd $(COMPILED)/tree && ../bin/python -P -m pytest -m 'not slow' tests/unit tests/differential $(ARGS)
+
+bench: $(VENV)/.installed-demo $(COMPILED)/.installed ## Gatehouse beside its peers; see benchmarks/README.md (ARGS='--quick' …)
+	$(BIN)/python -m benchmarks $(ARGS)
+
 clean: ## remove what was installed, built or cached here
-	rm -rf $(VENV) .demo .cache build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(COMPILED) .demo .cache build dist *.egg-info .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- what the targets stand on: a stamp per set of packages, renewed when the lists change
@@ -48,6 +64,22 @@ $(VENV)/.installed-%: pyproject.toml deploy/constraints.txt | $(BIN)/python
 	    echo "      packages through a mirror or a proxy, tell pip (PIP_INDEX_URL, HTTPS_PROXY) and run make again." >&2; \
 	    exit 1; }
 	@touch $@
+
+$(COMPILED)/.installed: $(shell find proxy deploy/sql -name '*.py' -o -name '*.sql') pyproject.toml deploy/build_backend.py deploy/constraints.txt | $(COMPILED)/bin/python
+	@echo "compiling the hot modules into $(COMPILED) (a minute) …"
+	@rm -rf $(COMPILED)/wheel
+	@GATEHOUSE_COMPILE=require $(COMPILED_PIP) wheel --quiet --no-deps -w $(COMPILED)/wheel .
+	@$(COMPILED_PIP) install --quiet -c deploy/constraints.txt $(COMPILED)/wheel/*.whl
+	@$(COMPILED_PIP) install --quiet --force-reinstall --no-deps $(COMPILED)/wheel/*.whl
+	@touch $@
+
+$(COMPILED)/.installed-test: $(COMPILED)/.installed
+	@$(COMPILED_PIP) install --quiet -c deploy/constraints.txt "$$(ls $(COMPILED)/wheel/*.whl)[test]"
+	@touch $@
+
+$(COMPILED)/bin/python: | $(BIN)/python
+	@$(PYTHON) -m venv $(COMPILED)
+	@echo '*' > $(COMPILED)/.gitignore
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -1,0 +1,114 @@
+"""`python -m benchmarks`: start everything, measure in turns, print the table, write the JSON."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+
+from benchmarks.database import running_database
+from benchmarks.endpoints import Role, find_program, running_endpoints
+from benchmarks.pgbench import RunFailed
+from benchmarks.report import document, print_tables, write_json
+from benchmarks.rounds import Plan, check_endpoints, measure_all
+from benchmarks.system import describe_machine, load_average
+from benchmarks.workloads import WORKLOADS, Workload
+from proxy.cli.demo.binaries import LaunchError
+
+PROJECT: Final = Path(__file__).resolve().parents[1]
+COMPILED: Final = PROJECT / ".venv-compiled" / "bin" / "gatehouse"
+RESULTS: Final = PROJECT / "benchmarks" / "results"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 measured, 1 something could not be started or measured."""
+    options = _parser().parse_args(arguments)
+    console = Console(stderr=False)
+    _allow_many_files()
+    plan = Plan(
+        options.rounds or (1 if options.quick else 5),
+        options.seconds or (1 if options.quick else 3),
+        _chosen(options.workload, quick=options.quick),
+    )
+    try:
+        return _run(console, plan, _builds(options.gatehouse), options.json)
+    except (LaunchError, RunFailed) as error:
+        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
+        if hint := getattr(error, "hint", None):
+            console.print(f"[bold]hint:[/]  {escape(hint)}", soft_wrap=True)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(console: Console, plan: Plan, builds: dict[str, list[str]], json_path: Path | None) -> int:
+    now = datetime.now(UTC)
+    load_before = load_average()
+    with running_database() as database, running_endpoints(database, builds) as endpoints:
+        for endpoint in endpoints:
+            console.print(f"{endpoint.name}: {endpoint.version}")
+        for peer in ("pgbouncer", "haproxy"):
+            if not find_program(peer):
+                console.print(f"[yellow]{peer} is not here; name it with GATEHOUSE_BENCH_{peer.upper()}[/]")
+        check_endpoints(database.pgbench, endpoints)
+        with console.status("measuring …") as status:
+            outcomes = measure_all(database.pgbench, endpoints, plan, status.update)
+    console.print()
+    print_tables(console, endpoints, outcomes)
+    load = {"before": load_before, "after": load_average()}
+    circumstances = {"when": now.isoformat(timespec="seconds"), "machine": describe_machine(), "load_average": load}
+    path = json_path or RESULTS / f"run-{now:%Y%m%d-%H%M%S}.json"
+    write_json(path, document(endpoints, outcomes, plan, circumstances))
+    console.print(f"load average {load['before']:.1f} before, {load['after']:.1f} after; written to {path}")
+    complete = any(endpoint.role is Role.GATEHOUSE for endpoint in endpoints)
+    return 0 if complete and not any(outcome.failures for outcome in outcomes) else 1
+
+
+def _builds(named: Sequence[str] | None) -> dict[str, list[str]]:
+    """Gatehouse's builds: those named, else this interpreter's and the compiled one if `make compile` made it."""
+    if named:
+        pairs = (name.partition("=") for name in named)
+        return {name: shlex.split(command) for name, _, command in pairs}
+    builds = {"gatehouse (plain)": [sys.executable, "-m", "proxy"]}
+    if COMPILED.exists():
+        builds["gatehouse (compiled)"] = [str(COMPILED)]
+    return builds
+
+
+def _chosen(names: Sequence[str] | None, *, quick: bool) -> tuple[Workload, ...]:
+    if names:
+        return tuple(workload for workload in WORKLOADS if workload.name in names)
+    # A thousand logins per endpoint take longer than a quick run shall.
+    return tuple(workload for workload in WORKLOADS if not quick or workload.idle < 1000)
+
+
+def _allow_many_files() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Gatehouse beside its peers.")
+    parser.add_argument("--quick", action="store_true", help="one short round of everything but 1,000 idle clients")
+    parser.add_argument("--rounds", type=int, help="rounds per workload (5)")
+    parser.add_argument("--seconds", type=int, help="seconds per run (3)")
+    names = [workload.name for workload in WORKLOADS]
+    parser.add_argument("--workload", action="append", choices=names, help="only this one; may be repeated")
+    parser.add_argument(
+        "--gatehouse", action="append", metavar="NAME=COMMAND", help="a build to measure instead; may be repeated"
+    )
+    parser.add_argument("--json", type=Path, help="where to write (benchmarks/results/run-TIME.json)")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
