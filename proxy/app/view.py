@@ -116,7 +116,15 @@ class ProxyView:
 
     def registry(self) -> RegistrySnapshot:
         """The tenant registry's cache."""
-        return RegistrySnapshot(errors=self._registry.source_failures, tenants=len(self._source.tenants))
+        registry = self._registry
+        return RegistrySnapshot(
+            hits=registry.hits,
+            misses=registry.misses,
+            negative_hits=registry.negative_hits,
+            stale_served=registry.stale_served,
+            errors=registry.source_failures,
+            tenants=len(self._source.tenants),
+        )
 
     def config(self) -> ConfigSnapshot:
         """The configuration in force."""

@@ -58,6 +58,10 @@ class TenantRegistry:
     ) -> None:
         self.generation = 0
         self.source_failures = 0
+        self.hits = 0
+        self.misses = 0
+        self.negative_hits = 0
+        self.stale_served = 0
         self._source = source
         self._ttl_s = ttl_s
         self._negative_ttl_s = negative_ttl_s
@@ -77,6 +81,7 @@ class TenantRegistry:
         answer = self._answers.get(tenant_id)
         if answer is None or answer.fresh_until <= self._clock():
             return None
+        self.hits += 1
         return answer.tenant
 
     async def lookup(self, tenant_id: str) -> Tenant:
@@ -85,7 +90,9 @@ class TenantRegistry:
         if tenant is not None:
             return tenant
         if self._is_known_as_unknown(tenant_id):
+            self.negative_hits += 1
             raise _unknown(tenant_id)
+        self.misses += 1
         tenant = await self._fetch_once(tenant_id)
         if tenant is None:
             raise _unknown(tenant_id)
@@ -157,6 +164,7 @@ class TenantRegistry:
             raise RegistryUnavailable(
                 "the tenant registry is not available", hint="Try again later.", tenant=tenant_id, reason=reason
             ) from error
+        self.stale_served += 1
         answer.fresh_until = min(now + _RETRY_S, answer.usable_until)
         return answer.tenant
 

@@ -84,6 +84,19 @@ async def test_an_unknown_tenant_is_remembered_for_a_shorter_time(
     assert (await registry.lookup("nobody")).id == "nobody"
 
 
+async def test_how_look_ups_end_is_counted(registry: TenantRegistry, source: Source, clock: Clock) -> None:
+    await registry.lookup("acme")
+    await registry.lookup("acme")
+    for _ in range(2):
+        with pytest.raises(TenantUnknown):
+            await registry.lookup("nobody")
+    clock.now += 61
+    source.failure = OSError("gone")
+    await registry.lookup("acme")
+    counts = (registry.hits, registry.misses, registry.negative_hits, registry.stale_served, registry.source_failures)
+    assert counts == (1, 3, 1, 1, 1)
+
+
 async def test_an_id_that_can_not_exist_is_not_asked_for(registry: TenantRegistry, source: Source) -> None:
     for text in ("", "a b", "x" * 64, "a'; --", "é\n"):
         with pytest.raises(TenantUnknown) as caught:
