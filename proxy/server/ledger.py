@@ -136,58 +136,35 @@ class Ledger:
             after = pos + 1 + length
             head = units[0] if units else 0
             if code == codes.DATA_ROW or code == codes.COPY_DATA:
-                if head & DROP:
-                    if start < pos:
-                        out.append(data[start:pos])
-                    if after > end and not head & NOTED:
-                        self._pass, self._pass_forward = after - end, False
-                        start = pos = end
-                        break
-                    if after > end:
-                        start = pos
-                        break
-                    if head & NOTED:
-                        self._capture_row(data[pos + 5 : after])
-                    start = pos = after
+                if not head & DROP:
+                    self._pass, self._pass_forward = max(0, after - end), True
+                    pos = min(after, end)
                     continue
-                if after > end:
-                    self._pass, self._pass_forward = after - end, True
-                    pos = end
+                if start < pos:
+                    out.append(data[start:pos])
+                start = pos = self._drop_row(head, data, pos, after)
+                if pos < after:
                     break
-                pos = after
                 continue
             if after > end:
                 if length > _MAX_HELD_BYTES:
                     raise ProtocolViolation("a message from the server is too large to hold")
                 break
-            if head and code in _ENDINGS[head & KIND]:
-                units.popleft()
-                plain = not head & (DROP | NOTED) and not (units and units[0] & KIND == LOCAL)
-                if head & KIND == PARSE and self.parses:
-                    self.parses.popleft()
-                if plain:
-                    pos = after
-                    continue
-                if start < pos:
-                    out.append(data[start:pos])
-                self._finish_unit(head, data[pos:after])
-                start = pos = after
+            is_ending = head != 0 and code in _ENDINGS[head & KIND]
+            if self._end_unit(head) if is_ending else code not in b"ZENSAG" and not head & DROP:
+                pos = after
                 continue
-            if code == codes.READY_FOR_QUERY:
-                if start < pos:
-                    out.append(data[start:pos])
-                start = pos = after
-                if self._ready(head, data[after - 1]):
-                    self._pos = pos
-                    return self.status
-                continue
-            if head & DROP or code in b"ENSAG":
-                if start < pos:
-                    out.append(data[start:pos])
-                start = pos = after
-                self._special(code, head, data[after - length - 1 : after])
-                continue
-            pos = after
+            if start < pos:
+                out.append(data[start:pos])
+            frame = data[pos:after]
+            start = pos = after
+            if is_ending:
+                self._finish_unit(head, frame)
+            elif code != codes.READY_FOR_QUERY:
+                self._special(code, head, frame)
+            elif self._ready(head, frame[5]):
+                self._pos = pos
+                return self.status
         if start < pos:
             out.append(data[start:pos])
         self._pos = pos
@@ -195,6 +172,26 @@ class Ledger:
             self._data = b""
             self._pos = 0
         return 0
+
+    def _end_unit(self, head: int) -> bool:
+        """The first unit is over; True if its last reply can be passed on with what surrounds it."""
+        units = self.units
+        units.popleft()
+        if head & KIND == PARSE and self.parses:
+            self.parses.popleft()
+        return not head & (DROP | NOTED) and not (units and units[0] & KIND == LOCAL)
+
+    def _drop_row(self, head: int, data: bytes, pos: int, after: int) -> int:
+        """A row that nobody shall see, or that was asked for by the proxy; returns how far it could be taken."""
+        end = len(data)
+        if after <= end:
+            if head & NOTED:
+                self._capture_row(data[pos + 5 : after])
+            return after
+        if head & NOTED:
+            return pos
+        self._pass, self._pass_forward = after - end, False
+        return end
 
     def _stream(self, data: bytes, pos: int, end: int) -> int:
         """Pass on the rest of a row that is larger than a chunk."""
