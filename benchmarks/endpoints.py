@@ -176,7 +176,7 @@ def _gatehouse(database: Database, name: str, command: Sequence[str]) -> Iterato
     }
     path = _file(database, name, "gatehouse.yaml", yaml.safe_dump(config, sort_keys=False))
     with _running(database, name, [*command, "serve", "--config", str(path)], port) as pid:
-        version = _first_line([*command, "--version"], r"gatehouse (.+)")
+        version = _first_line([*command, "--version"], r"gatehouse (\S+)")
         kind = "compiled" if _is_compiled(pid) else "plain Python"
         yield Endpoint(
             name, Role.GATEHOUSE, port, f"app.{TENANT}", database.login_password, pid, f"Gatehouse {version}, {kind}"

@@ -32,12 +32,16 @@ class RunFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One endpoint, one workload, once. CPU and memory are None where there is no proxy."""
+    """One endpoint, one workload, once. CPU and memory are None where there is no proxy.
+
+    With a login per transaction the percentiles are None, because pgbench's threads stand still while they log in, and
+    `mean_ms` is the time a login took.
+    """
 
     tps: float
     mean_ms: float
-    p50_ms: float
-    p99_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
     cpu_us: float | None
     resident_kb: int | None
 
@@ -123,8 +127,8 @@ def _evaluate(
     return Run(
         tps=count / (end - begin),
         mean_ms=mean_ms,
-        p50_ms=_percentile(ordered, 0.50) / 1e3,
-        p99_ms=_percentile(ordered, 0.99) / 1e3,
+        p50_ms=None if workload.reconnects else _percentile(ordered, 0.50) / 1e3,
+        p99_ms=None if workload.reconnects else _percentile(ordered, 0.99) / 1e3,
         cpu_us=cpu_us,
         resident_kb=None if endpoint.pid is None else resident_kb(endpoint.pid),
     )

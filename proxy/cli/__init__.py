@@ -25,7 +25,10 @@ ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configur
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"gatehouse {__version__}")
+        from proxy.server import ledger
+
+        kind = "" if (ledger.__file__ or "").endswith(".py") else " (compiled)"
+        typer.echo(f"gatehouse {__version__}{kind}")
         raise typer.Exit
 
 
