@@ -127,7 +127,7 @@ class ExtendedProtocol:
         server = self._begin(statement)
         single = statement.verdict.single
         if name:
-            error = self.own.objection(name)
+            error = self.own.objection(name, statement)
             if session.progress.status == codes.FAILED and (error is None or single is None or single.kind not in BARE):
                 # PostgreSQL refuses all but the end of the transaction; what it takes is prepared when it is bound.
                 self._parse_unnamed(server, statement, None if error else name, statement.parse_unnamed)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Statement = Prepared[Verdict]
 
+_LARGE_BYTES = 32 * 1024
+"""Statements up to this size are bounded well enough by how many a client may have."""
+
 
 class ClientStatements:
     """`names`: the client's named statements; `unnamed`: its unnamed one."""
@@ -29,8 +32,8 @@ class ClientStatements:
         self.names: dict[bytes, Statement] = {}
         self.unnamed: Statement | None = None
 
-    def objection(self, name: bytes) -> ProxyError | None:
-        """Why a statement can not be given this name."""
+    def objection(self, name: bytes, statement: Statement) -> ProxyError | None:
+        """Why the statement can not be given this name."""
         limit = self._session.limits.max_prepared_statements
         if name in self.names:
             return DuplicateStatement(f'prepared statement "{quoting.to_text(name)}" already exists')
@@ -39,7 +42,20 @@ class ClientStatements:
                 f"a client may hold {limit} prepared statements at a time",
                 hint="Close statements that are no longer used, or raise limits.max_prepared_statements_per_client.",
             )
+        if statement.size_bytes > _LARGE_BYTES:
+            return self._objection_to_size(statement)
         return None
+
+    def _objection_to_size(self, statement: Statement) -> ProxyError | None:
+        limit = self._session.limits.max_query_bytes
+        held = sum(known.size_bytes for known in self.names.values())
+        # A statement is held twice, as text and as it is sent, so the largest Parse there can be still fits.
+        if held + statement.size_bytes <= 2 * limit + _LARGE_BYTES:
+            return None
+        return LimitExceeded(
+            f"a client's prepared statements may take {2 * limit} bytes together",
+            hint="Close statements that are no longer used, send data as parameters, or raise limits.max_query_size.",
+        )
 
     def meet(self, body: bytes, text: bytes) -> Statement:
         """The statement of a Parse; `body` is its text, a NUL and the parameter types.

@@ -40,6 +40,10 @@ REPORTED: Final = {
 """Settings that PostgreSQL reports by ParameterStatus and a client may change, by their lower-cased name."""
 
 
+_MAX_CACHED_BYTES: Final = 4096
+"""A context that is larger holds values of one client's own, which no other will ask for."""
+
+
 class InjectionNames:
     """Names of the proxy's own prepared statements on servers: new in every process, so no client can guess them."""
 
@@ -143,9 +147,10 @@ class ContextBuilder:
         if context is None:
             followed = tuple((name, client[name]) for name in FOLLOWED if name in client)
             context = Context(self._pairs(tenant, client), followed, self._names)
-            self._cache[key] = context
-            if len(self._cache) > self._max_entries:
-                self._cache.popitem(last=False)
+            if len(context.prefix) <= _MAX_CACHED_BYTES:
+                self._cache[key] = context
+                if len(self._cache) > self._max_entries:
+                    self._cache.popitem(last=False)
         return context
 
     def base_search_path(self, tenant: Tenant) -> Parts | None:

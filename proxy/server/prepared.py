@@ -33,17 +33,29 @@ class Prepared(Generic[V]):
         self.parse = frame(codes.PARSE, server_name + b"\0" + body)
 
     @property
+    def size_bytes(self) -> int:
+        """About what it takes in memory."""
+        return len(self._body) + len(self.parse)
+
+    @property
     def parse_unnamed(self) -> bytes:
         """The Parse frame for the unnamed statement."""
         return frame(codes.PARSE, b"\0" + self._body)
 
 
 class StatementCatalog(Generic[V]):
-    """All statements in use in this process by (plan key, text and types); the least recently used are forgotten."""
+    """All statements in use in this process by (plan key, text and types); the least recently used are forgotten.
 
-    def __init__(self, names: Callable[[int], bytes], max_entries: int = 20_000) -> None:
+    It keeps `max_entries` at most, of about `max_bytes` together.
+    """
+
+    def __init__(
+        self, names: Callable[[int], bytes], max_entries: int = 20_000, max_bytes: int = 64 * 1024 * 1024
+    ) -> None:
         self._names = names
         self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._bytes = 0
         self._count = 0
         self._entries: OrderedDict[tuple[bytes, bytes], Prepared[V]] = OrderedDict()
 
@@ -64,8 +76,10 @@ class StatementCatalog(Generic[V]):
         """A new statement: `body` is what the client wrote, `sent_body` what servers are given (text, NUL, types)."""
         prepared = Prepared(self.next_name(), sent_body, verdict)
         self._entries[(plan_key, body)] = prepared
-        if len(self._entries) > self._max_entries:
-            self._entries.popitem(last=False)
+        self._bytes += len(body) + prepared.size_bytes
+        while self._entries and (len(self._entries) > self._max_entries or self._bytes > self._max_bytes):
+            (_, oldest_body), oldest = self._entries.popitem(last=False)
+            self._bytes -= len(oldest_body) + oldest.size_bytes
         return prepared
 
 

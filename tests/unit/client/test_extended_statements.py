@@ -210,6 +210,26 @@ def test_a_client_may_hold_only_so_many_statements(play: Plays) -> None:
     )
 
 
+def test_a_clients_statements_take_only_so_many_bytes(play: Plays) -> None:
+    limits = Limits(session=SessionLimits(4_000_000, 40_000, 500_000, 10))
+    text = "SELECT '" + "x" * 30_000 + "'"
+    (
+        prepared(play, limits)
+        >> client(parse("a", text), SYNC)
+        << acquire()
+        << to_server(RUN_CONTEXT, parse(on_server(2), text), SYNC)
+        >> server(CONTEXT_RAN, PARSED, ready("I"))
+        << to_client(PARSED, ready("I"))
+        << release()
+        >> client(parse("b", text), SYNC)
+        << acquire()
+        << to_server(RUN_CONTEXT, bind("gatehouse_refused"), SYNC)
+        >> server(CONTEXT_RAN, failed("26000"), ready("I"))
+        << tells("54000", ready("I"), hint=True)
+        << release()
+    )
+
+
 def test_an_unnamed_statement_counts_not_against_the_limit(play: Plays) -> None:
     limits = Limits(session=SessionLimits(4_000_000, 1_000_000, 500_000, 1))
     prepared(play, limits) >> client(*SELECT) << acquire() << to_server(RUN_CONTEXT, *SELECT)

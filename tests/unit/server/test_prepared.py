@@ -94,3 +94,16 @@ def test_a_server_closes_what_was_used_least_recently(limit: int, uses: list[int
         expected = b"%d" % model.pop(0) if len(model) > limit else None
         assert closed == expected
         assert len(held) == len(model)
+
+
+def test_large_statements_push_out_more_than_small_ones() -> None:
+    catalog = StatementCatalog[str](names, max_bytes=10_000)
+    old = b"o" * 500
+    catalog.add(b"", old, old, "verdict")
+    large = b"x" * 3000
+    catalog.add(b"", large, large, "verdict")
+    assert catalog.find(b"", old) is None, "three copies of the large text leave no room"
+    assert catalog.find(b"", large) is not None
+    huge = b"y" * 5000
+    assert catalog.add(b"", huge, huge, "verdict").parse, "what is too large to be kept can be used all the same"
+    assert catalog.find(b"", huge) is None
