@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from proxy.cli.demo.binaries import PostgresBinaries
+from proxy.observe import logs
 from tests.support.postgres import ClusterWorkshop, TestCluster, system_binaries
 
 NewCluster = Callable[..., TestCluster]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_log() -> None:
+    """What proxies log from their own threads would come between the tests' own output."""
+    logs.configure("json", "debug", stream=io.StringIO())
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import tempfile
 import threading
@@ -21,7 +20,6 @@ from proxy.app.gatehouse import run
 from proxy.cli.demo.config import _placement
 from proxy.cli.demo.postgres import free_port
 from proxy.cli.demo.seed import TENANTS
-from proxy.observe import logs
 from proxy.settings.loading import load_settings
 from tests.support.postgres import TestCluster
 
@@ -93,9 +91,6 @@ class ProxyUnderTest:
         self._started.result(timeout=20)
 
     def _run(self) -> None:
-        # What it logs from its own thread would come between the tests' own output.
-        logs.configure("json", "error", stream=io.StringIO())
-
         async def main() -> None:
             try:
                 self._loop = asyncio.get_running_loop()
