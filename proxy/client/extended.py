@@ -52,6 +52,15 @@ _NO_SUCH_STATEMENT = b"gatehouse_refused"
 _MAX_BIND_HEAD_BYTES = 4096
 
 
+def _ends_of_names(message: bytes) -> tuple[int, int]:
+    """Where the two strings at the front of a Parse or Bind end."""
+    first = message.find(b"\0", 5)
+    second = message.find(b"\0", first + 1)
+    if first < 0 or second < 0:
+        raise ProtocolViolation("invalid string in message")
+    return first, second
+
+
 class ExtendedProtocol:
     """Handles the extended protocol's messages for one session.
 
@@ -118,10 +127,7 @@ class ExtendedProtocol:
 
     def _parse(self, message: bytes) -> None:
         session = self._session
-        name_end = message.find(b"\0", 5)
-        text_end = message.find(b"\0", name_end + 1)
-        if name_end < 0 or text_end < 0:
-            raise ProtocolViolation("invalid string in message")
+        name_end, text_end = _ends_of_names(message)
         name = message[5:name_end]
         statement = self.own.meet(message[name_end + 1 :], message[name_end + 1 : text_end])
         server = self._begin(statement)
@@ -178,10 +184,7 @@ class ExtendedProtocol:
 
     def _bind(self, message: bytes) -> None:
         session = self._session
-        portal_end = message.find(b"\0", 5)
-        name_end = message.find(b"\0", portal_end + 1)
-        if portal_end < 0 or name_end < 0:
-            raise ProtocolViolation("invalid string in message")
+        portal_end, name_end = _ends_of_names(message)
         name = message[portal_end + 1 : name_end]
         statement = self.own.find(name)
         bound = None
@@ -203,10 +206,7 @@ class ExtendedProtocol:
         """A Bind that is too large to hold: change its head and stream the rest."""
         session = self._session
         head = reader.look(_MAX_BIND_HEAD_BYTES)
-        portal_end = head.find(b"\0", 5)
-        name_end = head.find(b"\0", portal_end + 1)
-        if portal_end < 0 or name_end < 0:
-            raise ProtocolViolation("invalid string in message")
+        portal_end, name_end = _ends_of_names(head)
         name = head[portal_end + 1 : name_end]
         size = reader.size
         try:
@@ -241,8 +241,7 @@ class ExtendedProtocol:
 
     def _execute(self, message: bytes) -> None:
         session = self._session
-        server = session.server
-        assert server is not None
+        server = self._server()
         portal_end = message.find(b"\0", 5)
         known = self.portals.get(message[5:portal_end])
         if known is None:
@@ -280,8 +279,10 @@ class ExtendedProtocol:
         if verdict.single is not None:
             self._touched.update(change.name for change in verdict.single.changes)
             session.progress.after(verdict.single.kind)
-            if verdict.single.command in _MAY_COMMIT:
-                session.progress.in_place = False  # until PostgreSQL 17 it may end its transaction inside
+            if verdict.single.command in _MAY_COMMIT and session.progress.status == codes.IDLE:
+                # Until PostgreSQL 17 it may end its transaction inside. In a block it can not, and the context placed
+                # anew would override what the client SET LOCAL there.
+                session.progress.in_place = False
             if verdict.single.kind in (Kind.RESET_ALL, Kind.DISCARD_ALL):
                 self._reset_all()
 
@@ -342,8 +343,7 @@ class ExtendedProtocol:
     def _begin(self, statement: Statement) -> ServerPort:
         """Before the first message that concerns `statement`: the context, unless it needs none."""
         session = self._session
-        server = session.server
-        assert server is not None
+        server = self._server()
         single = statement.verdict.single
         progress = session.progress
         if not self.in_batch:
@@ -380,8 +380,7 @@ class ExtendedProtocol:
 
     def _send(self, message: bytes, unit: int) -> None:
         session = self._session
-        server = session.server
-        assert server is not None
+        server = self._server()
         if not self.in_batch:
             session.begin_segment()
             self._enter_batch()

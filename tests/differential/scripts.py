@@ -516,6 +516,24 @@ script(
 )
 script("sync behind an error", Step(p("SELEC") + h, "E"), s)
 
+batches(
+    "do leaves what was set local alone",
+    run("BEGIN"),
+    run("SET LOCAL work_mem = '7MB'"),
+    run("DO $$ BEGIN NULL; END $$"),
+    run("SHOW work_mem"),
+    run("ROLLBACK"),
+)
+batches(
+    "set local outlives do in its block",
+    run("SET work_mem = '5MB'"),
+    run("BEGIN"),
+    run("SET LOCAL work_mem = '7MB'"),
+    run("DO $$ BEGIN NULL; END $$"),
+    run("SHOW work_mem"),
+    run("ROLLBACK"),
+)
+
 # COPY.
 COPY_IN = "COPY diff_plain FROM STDIN"
 COUNT_PLAIN = "SELECT count(*) FROM diff_plain"
