@@ -184,6 +184,9 @@ class ClientConnection(Arrival):
         for done in held:
             done()
 
+    def watch(self) -> None:
+        """Look after the client's time limits."""
+
     def claim_pin(self) -> bool:
         """Whether the tenant may keep one more server."""
         assert self.session is not None

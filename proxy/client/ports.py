@@ -47,6 +47,9 @@ class SessionSink(Protocol):
     def cancel_now(self) -> None:
         """A cancel that was held back may go to the server now."""
 
+    def watch(self) -> None:
+        """Something with a time limit begins: look after it until nothing is under way, then clear `is_watched`."""
+
     def claim_pin(self) -> bool:
         """Whether the tenant may keep one more server for session state."""
 

@@ -27,18 +27,35 @@ from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
 from proxy.server.prepared import StatementCatalog
 from proxy.server.units import DROP, INJECTED, QUERY, STATEMENT, SYNC
-from proxy.tenants.model import Tenant
+from proxy.tenants.model import PoolMode, Tenant
 from proxy.wire import backend, codes, frontend
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """What one client may send and hold: bytes of a message, bytes of SQL, bytes of input waiting, statement names."""
+    """What one client may send and hold: bytes of a message, bytes of SQL, bytes of input waiting, statement names; how
+    long it keeps a server, and how long things may take, in seconds (0: no limit)."""
 
     max_message_bytes: int
     max_query_bytes: int
     client_buffer_bytes: int
     max_prepared_statements: int
+    mode: PoolMode = PoolMode.TRANSACTION
+    query_timeout_s: float = 0.0
+    transaction_timeout_s: float = 0.0
+    idle_in_transaction_timeout_s: float = 0.0
+    idle_timeout_s: float = 0.0
+    pin_timeout_s: float = 0.0
+
+    @property
+    def are_timed(self) -> bool:
+        """Whether a client that holds a server has to be watched."""
+        return bool(
+            self.query_timeout_s
+            or self.transaction_timeout_s
+            or self.idle_in_transaction_timeout_s
+            or self.pin_timeout_s
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +80,19 @@ class Session:
     """
 
     __slots__ = (
-        "_began",
-        "_lent_at",
+        "_is_timed",
         "_out",
         "_pumping",
         "_to_server",
         "baseline",
+        "began",
         "cancel_is_held",
         "context",
         "extended",
         "intake",
+        "is_watched",
         "last_activity",
+        "lent_at",
         "limits",
         "must_end",
         "pinned",
@@ -129,8 +148,10 @@ class Session:
         self._out: list[bytes] = []
         self._to_server: list[bytes] = []
         self._pumping = False
-        self._began = 0.0
-        self._lent_at = 0.0
+        self._is_timed = limits.are_timed
+        self.is_watched = False
+        self.began = 0.0
+        self.lent_at = 0.0
         self.last_activity = shared.clock()
 
     # What the shell tells the session.
@@ -293,7 +314,10 @@ class Session:
         """Something is about to be sent with nothing under way; the server's session follows the client's first."""
         server = self.server
         assert server is not None
-        self._began = self.shared.clock()
+        self.began = self.shared.clock()
+        if self._is_timed and not self.is_watched:
+            self.is_watched = True
+            self.sink.watch()
         server.ledger.failed = False
         self.progress.status = self.status
         if self.status == codes.IDLE and server.followed != self.context.followed:
@@ -367,13 +391,13 @@ class Session:
         server.ledger.owner = self.replies
         self.state = State.HELD
         self.progress.in_place = False
-        self._lent_at = self.shared.clock()
+        self.lent_at = self.shared.clock()
 
     def _give_back(self, server: ServerPort) -> None:
         self.server = None
         self.state = State.IDLE
         self.baseline = server.parameters
-        self.stats.transaction_seconds += self.shared.clock() - self._lent_at
+        self.stats.transaction_seconds += self.shared.clock() - self.lent_at
         self.sink.release(server)
 
     def _segment_done(self, status: int, server: ServerPort) -> None:
@@ -381,7 +405,7 @@ class Session:
         self.stats.queries += 1
         now = self.shared.clock()
         self.last_activity = now
-        self.stats.query_seconds.observe(now - self._began)
+        self.stats.query_seconds.observe(now - self.began)
         self.cancel_is_held = False
         self.extended.in_batch = False
         self.state = State.HELD

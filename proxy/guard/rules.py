@@ -39,12 +39,17 @@ class GuardPolicy:
     allowed_search_path: the schemas that search_path may name, besides pg_catalog and pg_temp; None where it is not protected.
     transaction_block_free: whether statements that refuse a transaction block may run, which is without context.
     session_state_refused: whether what outlives a transaction (LISTEN, temporary tables, …) is refused.
+    channels_refused: whether NOTIFY, LISTEN and advisory locks are refused, because other tenants of the database would
+        share the channels and the keys.
+    transactions_refused: whether transaction blocks are refused (statement pooling).
     """
 
     protected: frozenset[str]
     allowed_search_path: frozenset[str] | None = None
     transaction_block_free: bool = False
     session_state_refused: bool = False
+    channels_refused: bool = False
+    transactions_refused: bool = False
 
 
 def judge(verdict: Verdict, policy: GuardPolicy) -> ProxyError | None:

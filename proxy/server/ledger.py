@@ -71,6 +71,7 @@ class Ledger:
         "_pass",
         "_pass_forward",
         "_pos",
+        "cancel_error",
         "failed",
         "has_said_farewell",
         "lacks_statement",
@@ -97,6 +98,7 @@ class Ledger:
         self.skipping = False
         self.failed = False
         self.has_said_farewell = False
+        self.cancel_error: ProxyError | None = None  # what a cancel of the proxy's own is to be called
         self.lacks_statement = False
         self._override = b""
         self._data = b""
@@ -260,6 +262,7 @@ class Ledger:
             return False
         self.positions = 0
         self._override = b""
+        self.cancel_error = None
         return True
 
     def _special(self, code: int, head: int, frame: bytes) -> None:
@@ -311,6 +314,8 @@ class Ledger:
             frame = backend.error_response(note.error)
         elif self._override:
             frame, self._override = self._override, b""
+        elif self.cancel_error is not None and b"\0C57014\0" in frame:
+            frame = backend.error_response(self.cancel_error)
         else:
             frame = self._put_position_right(frame)
         self.owner.error_reported()

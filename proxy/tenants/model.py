@@ -13,6 +13,7 @@ __all__ = [
     "DatabasePlacement",
     "Invalid",
     "Placement",
+    "PoolMode",
     "SchemaPlacement",
     "SessionState",
     "SharedPlacement",
@@ -80,6 +81,14 @@ class SessionState(StrEnum):
 
     PIN = "pin"
     REFUSE = "refuse"
+
+
+class PoolMode(StrEnum):
+    """For how long a client keeps the server it was lent."""
+
+    TRANSACTION = "transaction"
+    SESSION = "session"
+    STATEMENT = "statement"
 
 
 @dataclass(frozen=True, slots=True)

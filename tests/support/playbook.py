@@ -340,6 +340,9 @@ class Play:
     def cancel_now(self) -> None:
         self.did(Did("cancel_now"))
 
+    def watch(self) -> None:
+        self.did(Did("watch"))
+
     def claim_pin(self) -> bool:
         self.did(Did("claim_pin"))
         return self.may_pin
