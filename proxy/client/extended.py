@@ -256,9 +256,9 @@ class ExtendedProtocol:
         ):
             raise InTransaction("DISCARD ALL cannot run inside a transaction block")
         sent = statement.note
-        if verdict.taint or verdict.pin:
+        if verdict.leaves_traces:
             taint = verdict.taint if verdict.single is None else residue(verdict.single, self.own.includes)
-            error = session.note_residue(server, taint, verdict.pin)
+            error = session.keeping.note_traces(server, verdict, taint)
             if error is not None:
                 raise error
         if not isinstance(sent, Substitute) or sent.effect is None:

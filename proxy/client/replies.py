@@ -46,8 +46,7 @@ class Replies:
         assert isinstance(statement, Statement)
         kind = statement.kind
         if kind == Kind.DISCARD_ALL:
-            session.extended.own.forget_all()
-            session.unpin()
+            session.keeping.discarded(for_real=not effect.is_rewritten)
         elif kind == Kind.DEALLOCATE:
             session.extended.own.deallocate(statement.name)
             if not effect.is_rewritten and session.server is not None:
@@ -62,7 +61,11 @@ class Replies:
             self._changed = True
 
     def value_captured(self, capture: Capture) -> None:
-        """PostgreSQL's own spelling of a value that was just SET."""
+        """PostgreSQL's own spelling of a value that was just SET, or whether a pinned server holds anything."""
+        if not capture.name:
+            if capture.value == b"0":
+                self._session.keeping.unpin()
+            return
         settings = self._session.settings
         if capture.value is not None and capture.name in settings.current():
             settings.change(capture.name, (quoting.to_text(capture.value),))
@@ -143,6 +146,8 @@ class Replies:
         session.cancel_is_held = False
         session.sink.cancel_now()
         server = session.server
+        if server is not None:
+            server.ledger.quiet = False
         if server is not None and not server.ledger.units and session.state == State.BUSY:
             # A Sync in front of a Query: see Session.sync_for_query.
             session.status = status
@@ -176,7 +181,7 @@ class Replies:
         self._touched.clear()
         changed = self.end_transaction(failed=server.ledger.failed)
         if reported or changed:
-            server.ledger.absorb_reported(server.parameters)
+            server.ledger.absorb_reported(server.parameters, session.context.reported if session.is_session else ())
             session.baseline = server.parameters
             self.report_view(out)
 
@@ -210,7 +215,7 @@ class Replies:
     def end_transaction(self, *, failed: bool) -> bool:
         """The transaction is over: what was SET is kept or forgotten. True if the session's settings changed."""
         session = self._session
-        session.progress.in_place = False
+        session.progress.in_place = session.is_session  # there the session has it
         session.extended.portals.clear()
         changed, self._changed = self._changed, False
         if failed:

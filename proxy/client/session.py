@@ -13,16 +13,17 @@ from typing import Final
 
 from proxy.client.extended import ExtendedProtocol
 from proxy.client.intake import Intake
+from proxy.client.keeping import Keeping
 from proxy.client.ports import Clock, ServerPort, SessionSink
 from proxy.client.replies import Replies
 from proxy.client.rewrite import Progress
 from proxy.client.simple import SimpleProtocol
 from proxy.client.states import State
 from proxy.context.client_settings import ClientSettings
-from proxy.context.context import Context, ContextBuilder
-from proxy.errors import ContextFailed, ErrorKind, LoginRefused, PoolFull, ProxyError
+from proxy.context.context import Context, ContextBuilder, Pairs, follow
+from proxy.errors import ContextFailed, ErrorKind, FeatureRefused, LoginRefused, ProxyError
 from proxy.guard.model import SettingChange
-from proxy.guard.rules import GuardPolicy, judge_setting
+from proxy.guard.rules import GuardPolicy, judge_setting, judge_transaction
 from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
 from proxy.server.prepared import StatementCatalog
@@ -76,7 +77,12 @@ class Session:
     """The state of one logged-in client.
 
     `shown` are the ParameterStatus values that the client was told; `baseline` those that servers of its pool report by
-    themselves.
+    themselves. `began`: when the segment under way, or the last one, was sent; `lent_at`: when the transaction began;
+    `is_watched`: the shell has a timer for this client, see `SessionSink.watch`.
+
+    `is_session`: session pooling, the server is this client's until it leaves. `keeps`: so is a pinned one; `pinned` says
+    for what. `wanted`: what the server's session has to be given. `changed_schema`: the transaction under way changes
+    definitions.
     """
 
     __slots__ = (
@@ -87,10 +93,14 @@ class Session:
         "baseline",
         "began",
         "cancel_is_held",
+        "changed_schema",
         "context",
         "extended",
         "intake",
+        "is_session",
         "is_watched",
+        "keeping",
+        "keeps",
         "last_activity",
         "lent_at",
         "limits",
@@ -109,6 +119,7 @@ class Session:
         "stats",
         "status",
         "tenant",
+        "wanted",
     )
 
     def __init__(
@@ -130,7 +141,9 @@ class Session:
         self.limits = limits
         self.stats = stats
         self.baseline = baseline
+        self.is_session = limits.mode is PoolMode.SESSION
         self.context: Context
+        self.wanted: Pairs
         self.refresh_context()
         own = self.context.reported
         self.shown: dict[bytes, bytes] = {name: own.get(name, value) for name, value in baseline.items()}
@@ -139,8 +152,11 @@ class Session:
         self.progress = Progress(codes.IDLE, in_place=False)
         self.server: ServerPort | None = None
         self.pinned = ""
+        self.keeps = self.is_session
+        self.changed_schema = False
         self.must_end = False
         self.cancel_is_held = False
+        self.keeping = Keeping(self)
         self.replies = Replies(self)
         self.simple = SimpleProtocol(self)
         self.extended = ExtendedProtocol(self)
@@ -205,7 +221,7 @@ class Session:
             self.replies.report_parameters(status, server, out)
             out.append(backend.READY[status])
             end = len(out)
-        if done == codes.IDLE and not self.pinned:
+        if done == codes.IDLE and not self.keeps:
             del out[end:]  # what a server says behind the end of a transaction is not this client's concern
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
@@ -213,10 +229,15 @@ class Session:
             self.stats.sent_bytes += len(data)
             self.sink.to_client(data)
         if self.must_end:
-            self.hang_up(ContextFailed("the server's session is not what this client's has to be"))
+            self.hang_up(
+                ContextFailed(
+                    "the server's session is not what this client's has to be, so the connection ends",
+                    hint="Connect again. If it happens again, Gatehouse's log has PostgreSQL's reason.",
+                )
+            )
         elif done:
             self._segment_done(done, server)
-        elif self.state not in (State.WAITING, State.BUSY) and len(self.intake.reader):
+        elif self.state not in (State.WAITING, State.BUSY) and (len(self.intake.reader) or self.state == State.HELD):
             self.pump()
 
     def detach(self) -> ServerPort | None:
@@ -261,7 +282,7 @@ class Session:
             while self.state != State.CLOSED and self.intake.step():
                 pass
             self.flush()
-            if self.state == State.HELD and self.status == codes.IDLE and not self.pinned and self.server is not None:
+            if self.state == State.HELD and self.status == codes.IDLE and not self.keeps and self.server is not None:
                 self._give_back(self.server)  # it turned out not to be needed
         except ProxyError as error:
             self.hang_up(error)
@@ -298,6 +319,9 @@ class Session:
     def ensure_server(self) -> bool:
         """Have a server attached; False if the session must wait for one, or if there is none to be had."""
         if self.server is not None:
+            if self.keeping.must_establish and self.state == State.HELD and self.status == codes.IDLE:
+                self.keeping.establish(self.server)
+                return False
             return True
         try:
             server = self.sink.acquire()
@@ -308,7 +332,7 @@ class Session:
             self.state = State.WAITING
             return False
         self._attach(server)
-        return True
+        return self.state == State.HELD
 
     def begin_segment(self) -> ServerPort:
         """Something is about to be sent with nothing under way; the server's session follows the client's first."""
@@ -320,10 +344,10 @@ class Session:
             self.sink.watch()
         server.ledger.failed = False
         self.progress.status = self.status
-        if self.status == codes.IDLE and server.followed != self.context.followed:
-            self.send(self.context.follow(server.followed))
+        if self.status == codes.IDLE and server.followed != self.wanted:
+            self.send(follow(server.followed, self.wanted))
             server.ledger.units.append(_INJECTED_QUERY)
-            server.followed = self.context.followed
+            server.followed = self.wanted
             self.cancel_is_held = True
             server.prepared.unnamed = None
         return server
@@ -338,18 +362,18 @@ class Session:
         self.progress.in_place = True
         self.stats.context_injections += 1
 
-    def note_residue(self, server: ServerPort, taint: int, pin: str) -> ProxyError | None:
-        """Note what a statement leaves behind on the server; an error if the tenant may not keep it there."""
-        if taint > server.taint:
-            server.taint = taint
-        if pin and not self.pinned:
-            if not self.sink.claim_pin():
-                return PoolFull(
-                    f"too many server connections of this tenant are held by session state ({pin})",
-                    hint="Raise max_pinned of the tenant's tier, or use a direct connection for what needs a session.",
-                )
-            self.pinned = pin
-            self.stats.pins += 1
+    def objection(self, verdict: Verdict, *, in_batch: bool) -> ProxyError | None:
+        """The error that a statement deserves for the moment at which it comes."""
+        if verdict.has_transaction_control:
+            error = judge_transaction(verdict, self.policy)
+            if error is not None:
+                return error
+        if verdict.reads_sequence and self.status == codes.IDLE and not in_batch and not self.keeps:
+            return FeatureRefused(
+                "currval() and lastval() mean nothing outside the transaction that called nextval()",
+                hint="Each transaction may run on another server connection. Use RETURNING, or both in one transaction, "
+                "or a session endpoint.",
+            )
         return None
 
     def report_refusal(self, error: ProxyError) -> None:
@@ -361,6 +385,7 @@ class Session:
         """Build the context anew from the client's settings."""
         self.settings.base = self.shared.builder.build(self.tenant, {}).settings
         self.context = self.shared.builder.build(self.tenant, self.settings.effective)
+        self.wanted = self.context.lasting if self.is_session else self.context.followed
 
     def reset_all(self) -> None:
         """RESET ALL outside a transaction."""
@@ -370,19 +395,10 @@ class Session:
         self.replies.report_view(self._out)
 
     def discard_all(self) -> None:
-        """DISCARD ALL outside a transaction: forget what is the client's own; a pinned server goes back."""
+        """DISCARD ALL outside a transaction, with no server kept: forget what is the client's own."""
         self.reset_all()
         self.extended.own.forget_all()
-        self.unpin()  # `pump` gives the server back
         self.extended.portals.clear()
-
-    def unpin(self) -> None:
-        """The server need not be kept any more; what was kept on it is cleaned away before anyone else gets it."""
-        if self.pinned:
-            self.pinned = ""
-            self.sink.unpin()
-            if self.server is not None:
-                self.server.taint = 2
 
     # Transitions.
 
@@ -392,6 +408,8 @@ class Session:
         self.state = State.HELD
         self.progress.in_place = False
         self.lent_at = self.shared.clock()
+        if self.is_session:
+            self.keeping.establish(server)
 
     def _give_back(self, server: ServerPort) -> None:
         self.server = None
@@ -411,8 +429,13 @@ class Session:
         self.state = State.HELD
         if status == codes.IDLE:
             self.stats.transactions += 1
-            if not self.pinned:
+            if self.changed_schema:
+                self.changed_schema = False
+                self.shared.catalog.schema_version += 1
+            if not self.keeps:
                 self._give_back(server)
+            elif self.keeping.may_be_free:
+                self.keeping.look_what_is_left(server)
         if len(self.intake.reader):
             self.pump()
 

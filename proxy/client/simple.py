@@ -9,7 +9,7 @@ from proxy.client.states import State
 from proxy.errors import ContextProtected, FeatureRefused, ProtocolViolation, ProxyError
 from proxy.guard.rules import judge
 from proxy.guard.verdicts import Verdict
-from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, Refusal
+from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, Effect, Refusal
 from proxy.wire import backend, codes, frontend
 from proxy.wire.buffer import frame
 
@@ -43,8 +43,8 @@ class SimpleProtocol:
         session.extended.own.unnamed = None  # a Query drops it (manual, "Extended Query")
         text = message[5:-1]
         verdict = session.shared.verdicts.verdict(text)
-        if verdict.needs_rules:
-            error = judge(verdict, session.policy)
+        if verdict.needs_rules or verdict.has_transaction_control:
+            error = judge(verdict, session.policy) or session.objection(verdict, in_batch=False)
             if error is not None:
                 reader.take_frame()
                 session.report_refusal(error)
@@ -66,9 +66,8 @@ class SimpleProtocol:
         session = self._session
         server = session.server
         assert server is not None
-        if verdict.taint or verdict.pin:
-            taint, pin = self._residue(verdict)
-            error = session.note_residue(server, taint, pin)
+        if verdict.leaves_traces:
+            error = session.keeping.note_traces(server, verdict, self._taint(verdict))
             if error is not None:
                 session.report_refusal(error)
                 self.refuse(error)
@@ -79,6 +78,11 @@ class SimpleProtocol:
         server.prepared.unnamed = None
         session.state = State.BUSY
         if not verdict.is_plain and self._rewrite(text, verdict, server):
+            return
+        if verdict.single is not None and verdict.single.kind == Kind.DISCARD_ALL and session.status == codes.IDLE:
+            ledger.units.extend((STATEMENT | NOTED, QUERY))
+            ledger.notes.append(Effect(verdict.single))
+            session.send(message)
             return
         if (
             session.status == codes.FAILED
@@ -102,6 +106,8 @@ class SimpleProtocol:
         session = self._session
         if not verdict.statements or _goes_bare(verdict, session.status):
             return False
+        if verdict.single is not None and verdict.single.kind == Kind.DISCARD_ALL:
+            return False
         progress = Progress(session.status, session.progress.in_place)
         owns = session.extended.own.includes
         rewriter = Rewriter(
@@ -120,12 +126,10 @@ class SimpleProtocol:
         session.send(frontend.query(sent.sql))
         return True
 
-    def _residue(self, verdict: Verdict) -> tuple[int, str]:
-        """Taint and pin, without those of statements that PostgreSQL never gets to see as they are."""
-        if not verdict.statements:
-            return int(verdict.taint), verdict.pin
+    def _taint(self, verdict: Verdict) -> int:
+        """The taint, without that of statements that PostgreSQL never gets to see as they are."""
         owns = self._session.extended.own.includes
-        return max(residue(statement, owns) for statement in verdict.statements), verdict.pin
+        return max((residue(statement, owns) for statement in verdict.statements), default=int(verdict.taint))
 
     def refuse(self, error: ProxyError) -> None:
         """Answer a Query with an error. Inside a transaction PostgreSQL must fail it too, so it gets one that fails."""
@@ -151,8 +155,10 @@ class SimpleProtocol:
         if statement is None or statement.kind not in _LOCAL_TAGS:
             return False
         tag = _LOCAL_TAGS[statement.kind]
+        if statement.kind == Kind.DISCARD_ALL and session.server is not None:
+            return False
         if statement.kind == Kind.DEALLOCATE:
-            if session.pinned or not session.extended.own.includes(statement.name):
+            if session.keeps or not session.extended.own.includes(statement.name):
                 return False
             session.extended.own.deallocate(statement.name)
             tag = tag if statement.name else b"DEALLOCATE ALL"
@@ -196,7 +202,8 @@ class SimpleProtocol:
         server = session.begin_segment()
         if session.status == codes.IN_TRANSACTION and not session.progress.in_place:
             session.inject_query(server)
-        session.note_residue(server, 1, "")
+        server.taint = max(server.taint, 1)
+        session.keeping.must_establish = session.is_session
         server.ledger.units.append(QUERY)
         session.send(reader.take_frame())
         session.state = State.BUSY

@@ -66,8 +66,9 @@ class ClientStatements:
         statement = session.shared.catalog.find(session.context.plan_key, body)
         if statement is None:
             statement = self._learn(body, text)
-        if statement.verdict.needs_rules:
-            error = judge(statement.verdict, session.policy)
+        verdict = statement.verdict
+        if verdict.needs_rules or verdict.has_transaction_control:
+            error = judge(verdict, session.policy) or session.objection(verdict, in_batch=session.extended.in_batch)
             if error is not None:
                 raise error
         return statement
@@ -126,7 +127,7 @@ class ClientStatements:
     def includes(self, name: str) -> bool:
         """Whether SQL that names `name` ('' for all) means the client's own statements and nothing else."""
         if not name:
-            return not self._session.pinned  # on a pinned server there may be statements made by SQL PREPARE
+            return not self._session.keeps  # on a server that is kept there may be statements made by SQL PREPARE
         return quoting.to_bytes(name) in self.names
 
     def deallocate(self, name: str) -> None:

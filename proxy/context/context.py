@@ -67,12 +67,14 @@ class Context:
     `prefix`: `SET LOCAL …; ` for the front of a Query; `statements` is how many CommandComplete replies that adds.
     `query`: the same as a Query of its own. `parse`, `bind_execute`: the extended form, for which `statement_name` must
     be prepared. `plan_key`: what makes a cached plan differ (search_path and role). `followed`: the client's FOLLOWED
-    settings. `reported`: ParameterStatus values as a client with this context sees them.
+    settings. `lasting`: all of them, for a server whose session is the client's own. `reported`: ParameterStatus values
+    as a client with this context sees them.
     """
 
     __slots__ = (
         "bind_execute",
         "followed",
+        "lasting",
         "parse",
         "plan_key",
         "prefix",
@@ -87,6 +89,7 @@ class Context:
     def __init__(self, settings: Pairs, followed: Pairs, names: InjectionNames) -> None:
         self.settings = dict(settings)
         self.followed = followed
+        self.lasting = (*followed, *settings)
         self.statements = len(settings)
         self.prefix = b"".join(quoting.set_local(name, parts) + b"; " for name, parts in settings)
         self.prefix_length = len(self.prefix.decode("utf-8", "replace"))
@@ -108,16 +111,13 @@ class Context:
             if name in REPORTED
         }
 
-    def follow(self, held: Pairs) -> bytes:
-        """A Query that takes a server's session from the FOLLOWED settings it holds to this client's."""
-        wanted = dict(self.followed)
-        statements = []
-        for name in FOLLOWED:
-            parts = wanted.get(name)
-            if parts != dict(held).get(name):
-                value = b"DEFAULT" if parts is None else quoting.literal(parts[0])
-                statements.append(b"SET SESSION " + quoting.setting_name(name) + b" TO " + value)
-        return frontend.query(b"; ".join(statements))
+
+def follow(held: Pairs, wanted: Pairs) -> bytes:
+    """A Query that takes a server's session from the settings it was given, `held`, to those `wanted`."""
+    before, after = dict(held), dict(wanted)
+    gone = [quoting.set_session(name, None) for name in before if name not in after]
+    changed = [quoting.set_session(name, parts) for name, parts in after.items() if parts != before.get(name)]
+    return frontend.query(b"; ".join(gone + changed))
 
 
 class ContextBuilder:

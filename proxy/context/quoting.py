@@ -72,7 +72,16 @@ def setting_name(name: str) -> bytes:
 
 def set_local(name: str, parts: tuple[str, ...] | None) -> bytes:
     """`SET LOCAL name TO …`; None means DEFAULT."""
-    head = b"SET LOCAL " + setting_name(name)
+    return b"SET LOCAL " + _assignment(name, parts)
+
+
+def set_session(name: str, parts: tuple[str, ...] | None) -> bytes:
+    """`SET SESSION name TO …`; None means DEFAULT."""
+    return b"SET SESSION " + _assignment(name, parts)
+
+
+def _assignment(name: str, parts: tuple[str, ...] | None) -> bytes:
+    head = setting_name(name)
     if parts is None:
         return head + b" TO DEFAULT"
     if not parts:

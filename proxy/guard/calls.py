@@ -10,13 +10,21 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.guard import lexer
-from proxy.guard.functions import HARMLESS_FUNCTIONS, SESSION_LOCKS
+from proxy.guard.functions import (
+    HARMLESS_FUNCTIONS,
+    SEQUENCE_READS,
+    SESSION_LOCKS,
+    TRANSACTION_LOCKS,
+    UNLOCKS,
+    UNREMARKABLE_FUNCTIONS,
+)
 from proxy.guard.keywords import BEFORE_A_NAME, BEFORE_A_VALUE, CONSTRUCTS, NEVER_FUNCTIONS
 from proxy.guard.model import SetConfigCall, Taint
 from proxy.guard.set_config import UNSEEN, read_call
 from proxy.guard.tokens import Token, Tokens
 
 ADVISORY_LOCK: Final = "advisory lock"
+NOTIFICATION: Final = "notification"
 
 # A call of set_config with more tokens than this has arguments that can not be seen.
 _MAX_ARGUMENT_TOKENS: Final = 40
@@ -57,10 +65,13 @@ class CallScan:
         "_second_word",
         "count",
         "depth",
+        "frees",
         "last_word",
         "makes_temporary",
         "pin",
+        "reads_sequence",
         "set_config",
+        "shared_name",
         "taint",
     )
 
@@ -69,6 +80,9 @@ class CallScan:
         self.depth = 0
         self.taint = Taint.NONE
         self.pin = ""
+        self.shared_name = ""
+        self.reads_sequence = False
+        self.frees = False
         self.makes_temporary = False
         self.set_config: list[SetConfigCall] = []
         self._first_word = b""
@@ -184,12 +198,24 @@ class CallScan:
             self._begin_arguments()
             return
         if name in HARMLESS_FUNCTIONS and self._schema in (b"", b"pg_catalog"):
+            if name not in UNREMARKABLE_FUNCTIONS:
+                self._see_remarkable(name)
             return
         if name in SESSION_LOCKS:
-            self.pin = ADVISORY_LOCK
+            self.pin = self.shared_name = ADVISORY_LOCK
+            self._taint(Taint.RESET)
+        elif name in SEQUENCE_READS:
+            self.reads_sequence = True
             self._taint(Taint.RESET)
         elif not self._is_construct():
             self._taint(Taint.RESET)
+
+    def _see_remarkable(self, name: bytes) -> None:
+        """Harmless to the session, but not to everyone."""
+        if name in UNLOCKS:
+            self.frees = True
+        else:
+            self.shared_name = ADVISORY_LOCK if name in TRANSACTION_LOCKS else NOTIFICATION
 
     def _is_construct(self) -> bool:
         """Whether the name in front of the parenthesis can not be a function where it stands."""

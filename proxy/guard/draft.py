@@ -29,6 +29,9 @@ class Draft:
     pin: str = ""
     edit: Edit | None = None
     copy_from_stdin: bool = False
+    shared_name: str = ""
+    frees: bool = False
+    changes_schema: bool = False
 
 
 def replace_token(token: Token, replacement: bytes) -> Edit:

@@ -116,8 +116,21 @@ _VOLATILE: Final = b"""
 
 HARMLESS_FUNCTIONS: Final[frozenset[bytes]] = frozenset((_STABLE + _VOLATILE).split())
 
+TRANSACTION_LOCKS: Final[frozenset[bytes]] = frozenset(
+    b"""
+    pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_try_advisory_xact_lock pg_try_advisory_xact_lock_shared
+    """.split()
+)
+
+UNLOCKS: Final = frozenset((b"pg_advisory_unlock", b"pg_advisory_unlock_all", b"pg_advisory_unlock_shared"))
+
+SEQUENCE_READS: Final = frozenset((b"currval", b"lastval"))
+
 SESSION_LOCKS: Final[frozenset[bytes]] = frozenset(
     b"""
     pg_advisory_lock pg_advisory_lock_shared pg_try_advisory_lock pg_try_advisory_lock_shared
     """.split()
 )
+
+UNREMARKABLE_FUNCTIONS: Final = HARMLESS_FUNCTIONS - TRANSACTION_LOCKS - UNLOCKS - {b"pg_notify"}
+"""Those that say nothing about a statement."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.guard import lexer
-from proxy.guard.calls import CallScan
+from proxy.guard.calls import NOTIFICATION, CallScan
 from proxy.guard.draft import Draft
 from proxy.guard.model import StatementKind, Taint
 from proxy.guard.no_block import needs_no_block
@@ -101,7 +101,7 @@ def _execute(tokens: Tokens) -> Draft:
 def _deallocate(tokens: Tokens) -> Draft:
     index = 2 if tokens.word(1) == b"prepare" and tokens.is_name(2) else 1
     name = "" if tokens.word(index) == b"all" else tokens.name(index)
-    return Draft(StatementKind.DEALLOCATE, "DEALLOCATE", name, taint=Taint.DISCARD)
+    return Draft(StatementKind.DEALLOCATE, "DEALLOCATE", name, taint=Taint.DISCARD, frees=True)
 
 
 def _declare(tokens: Tokens) -> Draft:
@@ -115,19 +115,22 @@ def _declare(tokens: Tokens) -> Draft:
 
 
 def _close(tokens: Tokens) -> Draft:
-    return Draft(StatementKind.CLOSE_CURSOR, "CLOSE", "" if tokens.word(1) == b"all" else tokens.name(1))
+    name = "" if tokens.word(1) == b"all" else tokens.name(1)
+    return Draft(StatementKind.CLOSE_CURSOR, "CLOSE", name, frees=True)
 
 
 def _listen(tokens: Tokens) -> Draft:
-    return Draft(StatementKind.LISTEN, "LISTEN", tokens.name(1), taint=Taint.RESET, pin=LISTEN)
+    return Draft(
+        StatementKind.LISTEN, "LISTEN", tokens.name(1), taint=Taint.RESET, pin=LISTEN, shared_name=NOTIFICATION
+    )
 
 
 def _unlisten(tokens: Tokens) -> Draft:
-    return Draft(StatementKind.UNLISTEN, "UNLISTEN", tokens.name(1))
+    return Draft(StatementKind.UNLISTEN, "UNLISTEN", tokens.name(1), frees=True)
 
 
 def _notify(tokens: Tokens) -> Draft:
-    return Draft(StatementKind.NOTIFY, "NOTIFY", tokens.name(1))
+    return Draft(StatementKind.NOTIFY, "NOTIFY", tokens.name(1), shared_name=NOTIFICATION)
 
 
 def _show(tokens: Tokens) -> Draft:
@@ -151,7 +154,8 @@ def _copy(tokens: Tokens) -> Draft:
 def _discard(tokens: Tokens) -> Draft:
     if tokens.word(1) == b"all":
         return Draft(StatementKind.DISCARD_ALL, "DISCARD ALL")
-    return Draft(StatementKind.DISCARD, "DISCARD " + tokens.word(1).upper().decode("ascii", "replace"))
+    command = "DISCARD " + tokens.word(1).upper().decode("ascii", "replace")
+    return Draft(StatementKind.DISCARD, command, frees=True)
 
 
 # --- definitions and opaque code
@@ -170,6 +174,8 @@ def _definition(tokens: Tokens) -> Draft:
     thing = tokens.word(index)
     command = f"{verb.upper().decode()} {thing.upper().decode('ascii', 'replace')}".rstrip()
     draft = Draft(command=command)
+    draft.frees = verb == b"drop"
+    draft.changes_schema = verb != b"create" or index > 2
     if thing in _TEMP_WORDS and verb == b"create":
         mark_temporary(draft, tokens)
     elif thing in _OPAQUE_OBJECTS and tokens.words(index, b"foreign", b"table") is False:
@@ -211,6 +217,8 @@ def finish(draft: Draft, scan: CallScan, tokens: Tokens) -> None:
     if scan.makes_temporary and not draft.pin:
         mark_temporary(draft, tokens)
     draft.pin = draft.pin or scan.pin
+    draft.shared_name = draft.shared_name or scan.shared_name
+    draft.frees = draft.frees or scan.frees
     # A plain set_config(…, false) is run in its local form; whether one with a parameter is local is known at Bind.
     is_carried = draft.kind == StatementKind.SET_CONFIG and isinstance(scan.set_config[0].is_local, bool)
     if not is_carried or scan.taint == Taint.DISCARD:

@@ -90,6 +90,10 @@ class Statement:
     pin: why the server must stay with this client afterwards, or ''.
     set_config: every call found anywhere in it.
     command: its words for messages ("CREATE INDEX CONCURRENTLY"), or its first word.
+    shared_name: what it uses that is known by the same name to all tenants of a database ("notification"), or ''.
+    reads_sequence: whether it calls currval() or lastval(), which mean a nextval() of the same session.
+    frees: whether it may take away what the server is kept for.
+    changes_schema: whether what other statements mean may be different behind it.
     """
 
     kind: StatementKind
@@ -105,3 +109,7 @@ class Statement:
     set_config: tuple[SetConfigCall, ...] = ()
     copy_from_stdin: bool = False
     command: str = ""
+    shared_name: str = ""
+    reads_sequence: bool = False
+    frees: bool = False
+    changes_schema: bool = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from proxy.guard.functions import HARMLESS_FUNCTIONS
+from proxy.guard.functions import UNREMARKABLE_FUNCTIONS
 from proxy.guard.keywords import NEVER_FUNCTIONS
 from proxy.guard.model import Statement, StatementKind
 
@@ -46,7 +46,7 @@ def quick_look(text: bytes) -> Statement | None:
     position = columns.end() if columns is not None else 0
     for name in _CALL.findall(bare, position):
         word = name.lower()
-        if word not in NEVER_FUNCTIONS and word not in HARMLESS_FUNCTIONS:
+        if word not in NEVER_FUNCTIONS and word not in UNREMARKABLE_FUNCTIONS:
             return None
     if _QUALIFIED.search(bare, position):
         return None

@@ -26,7 +26,21 @@ _DATABASE_SETTINGS: Final = frozenset(("ALTER DATABASE SET", "ALTER DATABASE RES
 _READING: Final = frozenset(("standard_conforming_strings", "client_encoding"))
 
 RESERVED_PREFIX: Final = "gatehouse_"
+_SHARED_NAMES: Final = {
+    "notification": "LISTEN and NOTIFY are",
+    "advisory lock": "advisory locks are",
+}
 _BY_NAME: Final = frozenset((StatementKind.SQL_PREPARE, StatementKind.SQL_EXECUTE, StatementKind.DEALLOCATE))
+
+_OPENS_TRANSACTION: Final = frozenset(
+    (
+        StatementKind.BEGIN,
+        StatementKind.SAVEPOINT,
+        StatementKind.PREPARE_TRANSACTION,
+        StatementKind.COMMIT_CHAIN,
+        StatementKind.ROLLBACK_CHAIN,
+    )
+)
 
 _ALWAYS_ON_PATH: Final = frozenset(("", "pg_catalog", "pg_temp"))
 
@@ -62,6 +76,18 @@ def judge(verdict: Verdict, policy: GuardPolicy) -> ProxyError | None:
         if error is not None:
             return error
     return None
+
+
+def judge_transaction(verdict: Verdict, policy: GuardPolicy) -> ProxyError | None:
+    """The error that transaction control deserves in statement pooling, or None. Ending what never began is harmless."""
+    if not policy.transactions_refused:
+        return None
+    if all(statement.kind not in _OPENS_TRANSACTION for statement in verdict.statements):
+        return None
+    return FeatureRefused(
+        "transaction blocks are not allowed in statement pooling mode",
+        hint="Send each statement by itself, or several in one query string, or connect where pool_mode is transaction.",
+    )
 
 
 def judge_bind(statement: Statement, parameters: Callable[[int], str | None], policy: GuardPolicy) -> ProxyError | None:
@@ -139,6 +165,12 @@ def _judge_command(statement: Statement, policy: GuardPolicy, is_alone: bool) ->
         return FeatureRefused(
             f"{command} can not run with a tenant's context",
             hint="It refuses a transaction block. Use a direct connection, or give the tenant a database of its own.",
+        )
+    if statement.shared_name and policy.channels_refused:
+        return FeatureRefused(
+            f"{_SHARED_NAMES[statement.shared_name]} not allowed on a database that tenants share",
+            hint="Other tenants of the database use the same names, so they would meet. "
+            "Set cross_tenant_channels: allow for the tenant's tier if that is harmless.",
         )
     if statement.pin and policy.session_state_refused:
         return FeatureRefused(

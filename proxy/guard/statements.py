@@ -156,4 +156,8 @@ class _Collector:
             set_config=calls,
             copy_from_stdin=draft.copy_from_stdin,
             command=draft.command,
+            shared_name=draft.shared_name,
+            reads_sequence=self._scan.reads_sequence,
+            frees=draft.frees,
+            changes_schema=draft.changes_schema,
         )

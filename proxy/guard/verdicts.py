@@ -63,6 +63,7 @@ class Verdict:
     taint, pin: the strongest of all statements, and the first pin.
     needs_rules: False when no rule could ever refuse it.
     has_transaction_control: some statement begins, ends or marks a transaction. SET TRANSACTION does not.
+    leaves_traces: it has a taint or a pin, or may free or change what others rely on.
     """
 
     statements: tuple[Statement, ...]
@@ -72,13 +73,29 @@ class Verdict:
     pin: str
     needs_rules: bool
     has_transaction_control: bool
+    leaves_traces: bool
+
+    @property
+    def reads_sequence(self) -> bool:
+        """Whether it asks, and nothing in front of it in the same text could have said, what nextval() gave last."""
+        return bool(self.statements) and self.statements[0].reads_sequence
+
+    @property
+    def may_free(self) -> bool:
+        """Whether afterwards nothing may be left of what a server is kept for."""
+        return any(statement.frees or statement.pin for statement in self.statements)
+
+    @property
+    def changes_schema(self) -> bool:
+        """Whether statements prepared before may mean something else afterwards."""
+        return any(statement.changes_schema for statement in self.statements)
 
 
 def examine(text: bytes) -> Verdict:
     """The verdict on a text, worked out anew."""
     quick = quick_look(text)
     if quick is not None:
-        return Verdict((quick,), True, quick, Taint.NONE, "", False, False)
+        return Verdict((quick,), True, quick, Taint.NONE, "", False, False, False)
     statements = split(text)
     return Verdict(
         statements,
@@ -88,6 +105,7 @@ def examine(text: bytes) -> Verdict:
         pin=next((statement.pin for statement in statements if statement.pin), ""),
         needs_rules=any(_needs_rules(statement) for statement in statements),
         has_transaction_control=any(statement.kind in _TRANSACTION_CONTROL for statement in statements),
+        leaves_traces=any(_leaves_traces(statement) for statement in statements),
     )
 
 
@@ -99,11 +117,17 @@ def _is_plain(statement: Statement) -> bool:
     return statement.kind == StatementKind.SET_CONFIG and statement.set_config[0].is_local is True
 
 
+def _leaves_traces(statement: Statement) -> bool:
+    return bool(statement.taint or statement.pin or statement.frees or statement.changes_schema)
+
+
 def _needs_rules(statement: Statement) -> bool:
     return bool(
         statement.changes
         or statement.set_config
         or statement.pin
+        or statement.shared_name
+        or statement.reads_sequence
         or statement.kind in _JUDGED_KINDS
         or statement.command in _JUDGED_COMMANDS
     )

@@ -8,6 +8,7 @@ no statements: what a reply means to somebody is told to the `LedgerOwner`.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Container
 from typing import Final, Protocol
 
 from proxy.context.context import FOLLOWED
@@ -80,6 +81,7 @@ class Ledger:
         "owner",
         "parses",
         "positions",
+        "quiet",
         "reported",
         "skipping",
         "status",
@@ -96,6 +98,7 @@ class Ledger:
         self.positions: PositionMap | int = 0
         self.status = codes.IDLE
         self.skipping = False
+        self.quiet = False  # what is under way is the proxy's own: its failure is nobody's business
         self.failed = False
         self.has_said_farewell = False
         self.cancel_error: ProxyError | None = None  # what a cancel of the proxy's own is to be called
@@ -219,12 +222,14 @@ class Ledger:
             self.out.append(reply)
         self.flush_local()
 
-    def absorb_reported(self, parameters: dict[bytes, bytes]) -> None:
+    def absorb_reported(self, parameters: dict[bytes, bytes], given: Container[bytes] = ()) -> None:
         """Outside a transaction: what was reported is the server's own value now, and goes into `parameters`.
 
-        Except what a server's session is given to follow its client: that says nothing about the server.
+        Except what a server's session is `given`, or gets to follow its client: that says nothing about the server.
         """
-        parameters.update((name, value) for name, value in self.reported.items() if name not in _FOLLOWED)
+        parameters.update(
+            (name, value) for name, value in self.reported.items() if name not in _FOLLOWED and name not in given
+        )
         self.reported.clear()
 
     def flush_local(self) -> None:
@@ -304,6 +309,8 @@ class Ledger:
             self.parses[0].has_failed = True
         # An error that nobody asked for, such as the farewell of a server that shuts down, makes it skip nothing.
         self.skipping = self._skip_to_sync() and head != 0
+        if self.quiet and not self.has_said_farewell:
+            return
         if head & INJECTED and not self.has_said_farewell:
             frame = self._injection_error(head, frame)
             if self.units and self.units[0] & DROP:

@@ -46,7 +46,8 @@ class Prepared(Generic[V]):
 class StatementCatalog(Generic[V]):
     """All statements in use in this process by (plan key, text and types); the least recently used are forgotten.
 
-    It keeps `max_entries` at most, of about `max_bytes` together.
+    It keeps `max_entries` at most, of about `max_bytes` together. `schema_version` grows with every change of definitions
+    that went through here: what was parsed before may mean something else now.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class StatementCatalog(Generic[V]):
         self._max_bytes = max_bytes
         self._bytes = 0
         self._count = 0
+        self.schema_version = 0
         self._entries: OrderedDict[tuple[bytes, bytes], Prepared[V]] = OrderedDict()
 
     def find(self, plan_key: bytes, body: bytes) -> Prepared[V] | None:

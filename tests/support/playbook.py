@@ -23,7 +23,7 @@ from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
 from proxy.server.ledger import Ledger
 from proxy.server.prepared import PreparedOnServer, StatementCatalog
-from proxy.tenants.model import DatabasePlacement, SchemaPlacement, SharedPlacement, Tenant, Tier
+from proxy.tenants.model import DatabasePlacement, PoolMode, SchemaPlacement, SharedPlacement, Tenant, Tier
 from proxy.wire import backend, frontend
 from proxy.wire.trace import backend_lines, frontend_lines
 
@@ -202,13 +202,14 @@ class Limits:
     session: SessionLimits = field(default_factory=lambda: SessionLimits(4_000_000, 1_000_000, 500_000, 50))
 
 
-def policy_of(tenant: Tenant) -> GuardPolicy:
+def policy_of(tenant: Tenant, mode: PoolMode) -> GuardPolicy:
     """What the guard holds against this tenant's clients."""
     placement = tenant.placement
     return GuardPolicy(
         protected=PROTECTED,
         allowed_search_path=frozenset({placement.schema, "shared"}) if isinstance(placement, SchemaPlacement) else None,
-        transaction_block_free=isinstance(placement, DatabasePlacement),
+        transaction_block_free=isinstance(placement, DatabasePlacement) or mode is PoolMode.SESSION,
+        transactions_refused=mode is PoolMode.STATEMENT,
     )
 
 
@@ -242,7 +243,7 @@ class Play:
             self,
             self.shared,
             tenant,
-            policy_of(tenant),
+            policy_of(tenant, self._limits.session.mode),
             ClientSettings(startup or {}),
             self._limits.session,
             TrafficStats(),

@@ -35,7 +35,6 @@ from tests.support.playbook import (
     tells,
     to_client,
     to_server,
-    unpin,
 )
 from tests.support.scenes import in_block, in_failed, in_place
 
@@ -549,27 +548,6 @@ def test_a_statement_that_may_leave_something_behind_taints_its_server(play: Pla
     book.take()
     assert book.servers["s1"].taint >= taint
     assert bool(book.servers["s1"].taint) == bool(taint)
-
-
-def test_session_state_keeps_the_server_until_discard_all(play: Plays) -> None:
-    book = (
-        play()
-        >> client(query("LISTEN jobs"))
-        << acquire()
-        << claim_pin()
-        << to_server(query(PREFIX + "LISTEN jobs"))
-        >> server(complete("SET"), complete("LISTEN"), ready("I"))
-        << to_client(complete("LISTEN"), ready("I"))
-        >> client(query("SELECT 1"))
-        << to_server(query(PREFIX + "SELECT 1"))
-        >> server(complete("SET"), complete("SELECT 1"), ready("I"))
-        << to_client(complete("SELECT 1"), ready("I"))
-        >> client(query("DISCARD ALL"))
-        << unpin()
-        << to_client(complete("DISCARD ALL"), ready("I"))
-        << release()
-    )
-    assert book.servers["s1"].taint == 2
 
 
 def test_session_state_beyond_the_tenants_limit_is_refused_and_the_server_goes_back(play: Plays) -> None:

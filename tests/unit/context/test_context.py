@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.context.client_settings import Parts
-from proxy.context.context import FOLLOWED, Context, ContextBuilder, InjectionNames
+from proxy.context.context import FOLLOWED, Context, ContextBuilder, InjectionNames, follow
 from proxy.guard.verdicts import examine
 from proxy.tenants.model import DatabasePlacement, Placement, SchemaPlacement, SharedPlacement, Tenant, Tier
 from proxy.wire import frontend
@@ -172,13 +172,13 @@ def test_a_server_is_taken_from_one_clients_followed_settings_to_anothers() -> N
     build = builder().build
     first = build(ACME, {"client_encoding": ("LATIN1",), "default_transaction_isolation": ("serializable",)})
     second = build(ACME, {"client_encoding": ("LATIN1",), "default_transaction_read_only": ("on",)})
-    assert first.follow(()) == frontend.query(
+    assert follow((), first.followed) == frontend.query(
         b"SET SESSION \"client_encoding\" TO 'LATIN1'; SET SESSION \"default_transaction_isolation\" TO 'serializable'"
     )
-    assert second.follow(first.followed) == frontend.query(
+    assert follow(first.followed, second.followed) == frontend.query(
         b'SET SESSION "default_transaction_isolation" TO DEFAULT; SET SESSION "default_transaction_read_only" TO \'on\''
     )
-    assert build(ACME, {}).follow(second.followed) == frontend.query(
+    assert follow(second.followed, ()) == frontend.query(
         b'SET SESSION "client_encoding" TO DEFAULT; SET SESSION "default_transaction_read_only" TO DEFAULT'
     )
 
