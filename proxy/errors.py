@@ -134,6 +134,12 @@ class InvalidStatement(ProxyError):
     sqlstate, kind = "26000", ErrorKind.PROTOCOL
 
 
+class StatementOutdated(ProxyError):
+    """A prepared statement would give other columns than its client was told: definitions changed."""
+
+    sqlstate, kind = "0A000", ErrorKind.PROTOCOL
+
+
 class InTransaction(ProxyError):
     """A statement that refuses a transaction block came inside one."""
 
@@ -213,6 +219,30 @@ class IdleTimeout(ProxyError):
     """The client was idle for longer than the configured limit."""
 
     sqlstate, severity, kind = "57P05", "FATAL", ErrorKind.TIMEOUT
+
+
+class QueryTimeout(ProxyError):
+    """A statement took longer than `query_timeout`."""
+
+    sqlstate, kind = "57014", ErrorKind.TIMEOUT
+
+
+class TransactionTimeout(ProxyError):
+    """A transaction took longer than `transaction_timeout`."""
+
+    sqlstate, severity, kind = "25P04", "FATAL", ErrorKind.TIMEOUT
+
+
+class IdleInTransactionTimeout(ProxyError):
+    """A client was silent inside a transaction for longer than `idle_in_transaction_timeout`."""
+
+    sqlstate, severity, kind = "25P03", "FATAL", ErrorKind.TIMEOUT
+
+
+class TenantMoved(ProxyError):
+    """The tenant lives elsewhere now, and the client holds a server of the old place."""
+
+    sqlstate, severity, kind = "57P01", "FATAL", ErrorKind.TENANT
 
 
 class ShuttingDown(ProxyError):

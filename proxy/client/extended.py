@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.client.mending import CheckFirst, outdated
 from proxy.client.rewrite import BARE, Kind, Substitute, goes_bare, residue
 from proxy.client.statements import ClientStatements, Statement, bound_value, bound_values
 from proxy.client.states import State
@@ -33,14 +34,17 @@ from proxy.server.units import (
     PARSE,
     SYNC,
     Capture,
+    Description,
     Effect,
     Eviction,
     LocalReply,
+    Note,
     ParseRecord,
     Refusal,
 )
 from proxy.wire import backend, codes, frontend
 from proxy.wire.buffer import frame
+from proxy.wire.codes import HEADER_BYTES
 
 if TYPE_CHECKING:
     from proxy.client.ports import ServerPort
@@ -50,6 +54,8 @@ if TYPE_CHECKING:
 _MAY_COMMIT = frozenset({"CALL", "DO"})
 _NO_SUCH_STATEMENT = b"gatehouse_refused"
 _MAX_BIND_HEAD_BYTES = 4096
+_NAME_BYTES = 63
+"""What PostgreSQL keeps of a portal's name."""
 
 
 def _ends_of_names(message: bytes) -> tuple[int, int]:
@@ -66,10 +72,11 @@ class ExtendedProtocol:
 
     `own`: the client's prepared statements. `portals`: open portals and what they run, with the values bound where those
     matter. `skips`: everything up to the next Sync is ignored, because something failed. `in_batch`: the COPY or Execute
-    under way belongs to a batch.
+    under way belongs to a batch. `parsed`: what the client parsed last in the batch under way. `checks`: the proxy looks
+    whether this statement still is what the client was told.
     """
 
-    __slots__ = ("_session", "_touched", "in_batch", "own", "portals", "skips")
+    __slots__ = ("_session", "_touched", "checks", "in_batch", "own", "parsed", "portals", "skips")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -77,6 +84,8 @@ class ExtendedProtocol:
         self.portals: dict[bytes, tuple[Statement, tuple[str | None, ...] | None]] = {}
         self.skips = False
         self.in_batch = False
+        self.parsed: Statement | None = None
+        self.checks: Statement | None = None
         self._touched: set[str] = set()  # settings changed in the batch under way
 
     @property
@@ -91,6 +100,8 @@ class ExtendedProtocol:
 
     def frame(self, code: int, reader: FrameReader) -> bool:
         """Handle the whole frame at the front of the input; False if it has to wait."""
+        if reader.size != HEADER_BYTES and (code == codes.SYNC or code == codes.FLUSH):
+            raise ProtocolViolation("invalid message format")
         if code == codes.SYNC:
             reader.take_frame()
             return self._sync()
@@ -104,6 +115,8 @@ class ExtendedProtocol:
                 reader.take_frame()
                 self._close_statement(message)
                 return True
+            # Should the Close be skipped, so is everything that could run the portal: its transaction has failed.
+            self.portals.pop(message[6:-1][:_NAME_BYTES], None)
         if not session.ensure_server():
             return session.state == State.IDLE
         message = reader.take_frame()
@@ -118,6 +131,10 @@ class ExtendedProtocol:
                 self._describe(message)
             else:
                 self._send(message, CLOSE)
+        except CheckFirst as first:
+            reader.give_back(message)
+            self._check(first.statement, named=first.is_named)
+            return False
         except ProxyError as error:
             if error.severity == "FATAL":
                 raise
@@ -129,7 +146,7 @@ class ExtendedProtocol:
         session = self._session
         name_end, text_end = _ends_of_names(message)
         name = message[5:name_end]
-        statement = self.own.meet(message[name_end + 1 :], message[name_end + 1 : text_end])
+        statement = self.parsed = self.own.meet(message[name_end + 1 :], message[name_end + 1 : text_end])
         server = self._begin(statement)
         single = statement.verdict.single
         if name:
@@ -187,6 +204,8 @@ class ExtendedProtocol:
         portal_end, name_end = _ends_of_names(message)
         name = message[portal_end + 1 : name_end]
         statement = self.own.find(name)
+        if statement.version != session.shared.catalog.schema_version:
+            self._mind_version(statement, named=bool(name))
         bound = None
         single = statement.verdict.single
         if single is not None and single.set_config:
@@ -197,10 +216,20 @@ class ExtendedProtocol:
                 raise error
         server = self._begin(statement)
         self._ensure_parsed(server, statement, named=bool(name))
-        self.portals[message[5:portal_end]] = (statement, bound)
+        self.portals[message[5:portal_end][:_NAME_BYTES]] = (statement, bound)
         if name:
             message = frame(codes.BIND, message[5 : portal_end + 1] + statement.server_name + message[name_end:])
+        self._note_traces(server, statement)
         self._send(message, BIND)
+
+    def _note_traces(self, server: ServerPort, statement: Statement) -> None:
+        """What a portal leaves behind when it is run, which FETCH can do, too."""
+        verdict = statement.verdict
+        if verdict.leaves_traces:
+            taint = verdict.taint if verdict.single is None else residue(verdict.single, self.own.includes)
+            error = self._session.keeping.note_traces(server, verdict, taint)
+            if error is not None:
+                raise error
 
     def large_bind(self, reader: FrameReader) -> bool:
         """A Bind that is too large to hold: change its head and stream the rest."""
@@ -221,8 +250,14 @@ class ExtendedProtocol:
             return session.state == State.IDLE
         server = self._begin(statement)
         self._ensure_parsed(server, statement, named=bool(name))
-        self.portals[head[5:portal_end]] = (statement, None)
+        self.portals[head[5:portal_end][:_NAME_BYTES]] = (statement, None)
         new_name = statement.server_name if name else b""
+        try:
+            self._note_traces(server, statement)
+        except ProxyError as error:
+            session.report_refusal(error)
+            self.refuse(error)
+            return True
         new_size = size - len(name) + len(new_name)
         reader.take_some(name_end)
         self._send(bytes((codes.BIND,)) + (new_size - 1).to_bytes(4, "big") + head[5 : portal_end + 1] + new_name, BIND)
@@ -231,19 +266,67 @@ class ExtendedProtocol:
 
     def _describe(self, message: bytes) -> None:
         if message[5:6] != b"S":
-            self._send(message, DESCRIBE)
+            known = self.portals.get(message[6:-1][:_NAME_BYTES])
+            if known is None or known[0].columns is not None:
+                self._send(message, DESCRIBE)
+            else:
+                self._send_noted(message, DESCRIBE, Description(known[0]))
             return
         name = message[6:-1]
         statement = self.own.find(name)
+        if statement.version != self._session.shared.catalog.schema_version:
+            self._mind_version(statement, named=bool(name))
         server = self._begin(statement)
         self._ensure_parsed(server, statement, named=bool(name))
-        self._send(frontend.describe(b"S", statement.server_name) if name else message, DESCRIBE)
+        if name:
+            message = frontend.describe(b"S", statement.server_name)
+        if statement.types is None:
+            self._send_noted(message, DESCRIBE, Description(statement))
+        else:
+            self._send(message, DESCRIBE)
+
+    def _mind_version(self, statement: Statement, *, named: bool) -> None:
+        """Definitions have changed since the client prepared the statement.
+
+        Where it was parsed before, PostgreSQL sees to it. Elsewhere it is parsed anew, and must not give columns other
+        than those that the client was told.
+        """
+        if statement.is_outdated:
+            raise outdated()
+        if statement.columns is None and statement.types is None:
+            return
+        session = self._session
+        prepared = self._server().prepared
+        is_there = statement.server_name in prepared if named else prepared.unnamed is statement
+        if is_there or session.status == codes.FAILED or self.checks is statement:
+            self.checks = None
+        elif self.in_batch:
+            raise outdated("and it can not be looked up again in the middle of a batch")
+        else:
+            raise CheckFirst(statement, is_named=named)
+
+    def _check(self, statement: Statement, *, named: bool) -> None:
+        """Parse the statement, and see what it is now, in a batch of its own before the client's."""
+        session = self._session
+        server = self._begin(statement)
+        self._ensure_parsed(server, statement, named=named)
+        self._send_noted(
+            frontend.describe(b"S", statement.server_name if named else b""), DESCRIBE | DROP, Description(statement)
+        )
+        self.checks = statement
+        server.ledger.units.append(SYNC | DROP)
+        session.send(frontend.SYNC)
+        session.state = State.BUSY
+
+    def _send_noted(self, message: bytes, unit: int, note: Note) -> None:
+        self._send(message, unit | NOTED)
+        self._server().ledger.notes.append(note)
 
     def _execute(self, message: bytes) -> None:
         session = self._session
         server = self._server()
         portal_end = message.find(b"\0", 5)
-        known = self.portals.get(message[5:portal_end])
+        known = self.portals.get(message[5:portal_end][:_NAME_BYTES])
         if known is None:
             self._send(message, EXECUTE)  # a cursor of DECLARE, or an error that PostgreSQL words itself
             return
@@ -256,11 +339,6 @@ class ExtendedProtocol:
         ):
             raise InTransaction("DISCARD ALL cannot run inside a transaction block")
         sent = statement.note
-        if verdict.leaves_traces:
-            taint = verdict.taint if verdict.single is None else residue(verdict.single, self.own.includes)
-            error = session.keeping.note_traces(server, verdict, taint)
-            if error is not None:
-                raise error
         if not isinstance(sent, Substitute) or sent.effect is None:
             self._send(message, EXECUTE)
         else:
@@ -329,6 +407,8 @@ class ExtendedProtocol:
     def _sync(self) -> bool:
         session = self._session
         self.skips = False
+        self.parsed = None
+        self.checks = None
         server = session.server
         if server is None or not self.in_batch:
             session.reply(backend.READY[session.status])

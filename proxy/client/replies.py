@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.client.mending import can_mend, mend
 from proxy.client.rewrite import CHAINS, ENDS_TRANSACTION, Kind, take_effect
 from proxy.client.states import State
 from proxy.context import quoting
@@ -12,7 +13,8 @@ from proxy.context.context import REPORTED
 from proxy.errors import ContextFailed, ProxyError
 from proxy.guard.encodings import is_safe_encoding
 from proxy.guard.statements import Statement
-from proxy.server.units import DROP, Capture, Effect, Eviction, LocalReply, ParseRecord
+from proxy.server.prepared import Prepared
+from proxy.server.units import DROP, Capture, Description, Effect, Eviction, LocalReply, ParseRecord
 from proxy.wire import backend, codes
 from proxy.wire.backend import ErrorFields
 
@@ -69,6 +71,26 @@ class Replies:
         settings = self._session.settings
         if capture.value is not None and capture.name in settings.current():
             settings.change(capture.name, (quoting.to_text(capture.value),))
+
+    def described(self, note: Description) -> None:
+        """What a statement is: what the client is told, or what has become of it."""
+        statement = note.statement
+        assert isinstance(statement, Prepared)
+        columns = note.columns
+        if statement.columns is None:
+            statement.columns = columns
+        if statement.types is None:
+            statement.types = note.types
+        if columns != statement.columns or (note.types is not None and note.types != statement.types):
+            statement.is_outdated = True
+
+    def can_mend(self, frame: bytes) -> bool:
+        """Whether a batch that failed can be sent again, and will not fail."""
+        return can_mend(self._session, frame)
+
+    def mend(self) -> None:
+        """Send the batch again."""
+        mend(self._session)
 
     def parse_undone(self, record: ParseRecord) -> None:
         """A Parse failed, or was skipped because something before it failed."""
@@ -132,6 +154,7 @@ class Replies:
         """The client is being told of an error of PostgreSQL's."""
         session = self._session
         session.stats.errors += 1
+        session.extended.skips = session.extended.skips or session.extended.checks is not None
         server = session.server
         if server is not None and server.ledger.lacks_statement:
             # A statement of ours is not there: hidden SQL deallocated it. Nobody else shall stumble over that.

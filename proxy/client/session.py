@@ -14,6 +14,7 @@ from typing import Final
 from proxy.client.extended import ExtendedProtocol
 from proxy.client.intake import Intake
 from proxy.client.keeping import Keeping
+from proxy.client.mending import MAX_MENDED_BYTES
 from proxy.client.ports import Clock, ServerPort, SessionSink
 from proxy.client.replies import Replies
 from proxy.client.rewrite import Progress
@@ -82,7 +83,7 @@ class Session:
 
     `is_session`: session pooling, the server is this client's until it leaves. `keeps`: so is a pinned one; `pinned` says
     for what. `wanted`: what the server's session has to be given. `changed_schema`: the transaction under way changes
-    definitions.
+    definitions. `last_write`: what was sent to the server last, if it is short.
     """
 
     __slots__ = (
@@ -102,6 +103,7 @@ class Session:
         "keeping",
         "keeps",
         "last_activity",
+        "last_write",
         "lent_at",
         "limits",
         "must_end",
@@ -164,6 +166,7 @@ class Session:
         self._out: list[bytes] = []
         self._to_server: list[bytes] = []
         self._pumping = False
+        self.last_write = b""
         self._is_timed = limits.are_timed
         self.is_watched = False
         self.began = 0.0
@@ -295,6 +298,7 @@ class Session:
             parts = self._to_server
             data = parts[0] if len(parts) == 1 else b"".join(parts)
             parts.clear()
+            self.last_write = data if len(data) <= MAX_MENDED_BYTES else b""
             self.server.write(data)
         if self._out:
             data = b"".join(self._out)
@@ -425,6 +429,7 @@ class Session:
         self.last_activity = now
         self.stats.query_seconds.observe(now - self.began)
         self.cancel_is_held = False
+        self.last_write = b""
         self.extended.in_batch = False
         self.state = State.HELD
         if status == codes.IDLE:

@@ -64,7 +64,7 @@ class ClientStatements:
         """
         session = self._session
         statement = session.shared.catalog.find(session.context.plan_key, body)
-        if statement is None:
+        if statement is None or session.changed_schema:
             statement = self._learn(body, text)
         verdict = statement.verdict
         if verdict.needs_rules or verdict.has_transaction_control:
@@ -86,7 +86,8 @@ class ClientStatements:
             # What is sent depends on the client's own settings, so nobody else can share it.
             types = body[len(text) :]
             sent_text = text if sent is None else sent.texts[-1]
-            statement = Prepared(session.shared.catalog.next_name(), sent_text + types, verdict)
+            catalog = session.shared.catalog
+            statement = Prepared(catalog.next_name(), sent_text + types, verdict, catalog.schema_version)
         statement.note = sent
         return statement
 

@@ -89,11 +89,23 @@ def _assignment(name: str, parts: tuple[str, ...] | None) -> bytes:
     return head + b" TO " + b", ".join(literal(part) for part in parts)
 
 
+# Blanks are never given back, so that a long value takes no longer than it is long.
+_ELEMENT = re.compile(r'\s*+(?:"((?:[^"]|"")*+)"|([^",\s]++))\s*+(,|\Z)')
+
+
 def split_list(value: str) -> tuple[str, ...]:
-    """The identifiers in a list value such as search_path's, as SplitIdentifierString() takes them."""
+    """The identifiers in a list value such as search_path's, as SplitIdentifierString() takes them.
+
+    Up to the first thing that is none: PostgreSQL refuses such a list.
+    """
     parts = []
-    for quoted, plain in re.findall(r'\s*(?:"((?:[^"]|"")*)"|([^",\s]+))\s*(?:,|$)', value):
-        parts.append(quoted.replace('""', '"') if quoted or not plain else plain.lower())
+    position = 0
+    while (element := _ELEMENT.match(value, position)) is not None:
+        quoted, plain, comma = element.groups()
+        parts.append(plain.lower() if plain else quoted.replace('""', '"'))
+        if not comma:
+            break
+        position = element.end()
     return tuple(parts)
 
 

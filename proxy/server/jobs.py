@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import ProxyError, ServerLost
-from proxy.server.units import EXECUTE, QUERY, SYNC, Capture, Effect, Eviction, LocalReply, ParseRecord
+from proxy.server.units import EXECUTE, QUERY, SYNC, Capture, Description, Effect, Eviction, LocalReply, ParseRecord
 from proxy.wire import backend, codes, frontend
 from proxy.wire.backend import ErrorFields
 
@@ -74,6 +74,16 @@ class Job:
         """Not a client's any more."""
 
     def value_captured(self, capture: Capture) -> None:
+        """Not a client's any more."""
+
+    def can_mend(self, frame: bytes) -> bool:
+        """Not worth it."""
+        return False
+
+    def mend(self) -> None:
+        """Nothing was promised."""
+
+    def described(self, note: Description) -> None:
         """Not a client's any more."""
 
     def parse_undone(self, record: ParseRecord) -> None:

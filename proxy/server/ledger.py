@@ -7,6 +7,7 @@ no statements: what a reply means to somebody is told to the `LedgerOwner`.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Container
 from typing import Final, Protocol
@@ -14,6 +15,8 @@ from typing import Final, Protocol
 from proxy.context.context import FOLLOWED
 from proxy.errors import ProtocolViolation, ProxyError
 from proxy.server.units import (
+    BIND,
+    DESCRIBE,
     DROP,
     EXECUTE,
     INJECTED,
@@ -24,6 +27,7 @@ from proxy.server.units import (
     STATEMENT,
     SYNC,
     Capture,
+    Description,
     Effect,
     Eviction,
     LocalReply,
@@ -42,6 +46,15 @@ _FOLLOWED: Final = frozenset(name.encode() for name in FOLLOWED)
 _BEFORE_EXECUTION: Final = frozenset({"22021", "22P05", "42601", "54001"})
 """What reading a string can raise: bytes or characters not in the encoding, syntax, nesting too deep."""
 
+_PASSED: Final = b"TCIHcV"
+"""Replies that are part of a result: RowDescription, CommandComplete, EmptyQueryResponse, CopyOutResponse, CopyDone,
+FunctionCallResponse."""
+
+_POSITION: Final = re.compile("[0-9]{1,9}")
+
+_JOINED_BYTES: Final = 64 * 1024
+"""Messages up to this size are joined with each chunk that comes; longer ones once."""
+
 _MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 """Replies other than rows are held whole; PostgreSQL's own are far smaller than this."""
 
@@ -55,6 +68,9 @@ class LedgerOwner(Protocol):
 
     def statement_completed(self, effect: Effect, tag: bytes) -> None: ...
     def value_captured(self, capture: Capture) -> None: ...
+    def can_mend(self, frame: bytes) -> bool: ...
+    def mend(self) -> None: ...
+    def described(self, note: Description) -> None: ...
     def parse_undone(self, record: ParseRecord) -> None: ...
     def close_undone(self, note: LocalReply | Eviction) -> None: ...
     def copy_in_started(self) -> None: ...
@@ -68,10 +84,14 @@ class Ledger:
 
     __slots__ = (
         "_data",
+        "_is_mended",
+        "_missing",
         "_override",
+        "_parts",
         "_pass",
         "_pass_forward",
         "_pos",
+        "_types_told",
         "cancel_error",
         "failed",
         "has_said_farewell",
@@ -82,6 +102,7 @@ class Ledger:
         "parses",
         "positions",
         "quiet",
+        "replaying",
         "reported",
         "skipping",
         "status",
@@ -99,24 +120,39 @@ class Ledger:
         self.status = codes.IDLE
         self.skipping = False
         self.quiet = False  # what is under way is the proxy's own: its failure is nobody's business
+        self.replaying = (
+            False  # a batch failed for a reason that can be mended: it is sent again behind its ReadyForQuery
+        )
         self.failed = False
         self.has_said_farewell = False
         self.cancel_error: ProxyError | None = None  # what a cancel of the proxy's own is to be called
         self.lacks_statement = False
         self._override = b""
+        self._types_told = b""
+        self._is_mended = False
         self._data = b""
         self._pos = 0
+        self._parts: list[bytes] = []  # of a long message that has not come whole
+        self._missing = 0  # bytes of it
         self._pass = 0
         self._pass_forward = False
 
     @property
     def is_settled(self) -> bool:
         """Nothing is owed and no part of a reply is waiting."""
-        return not self.units and self._pos == len(self._data) and not self._pass
+        return not self.units and self._pos == len(self._data) and not self._pass and not self._parts
 
     def feed(self, data: bytes) -> None:
         """Take the server's next bytes; `advance` must be called until it returns 0."""
-        if self._pos == len(self._data):
+        if self._missing:
+            self._parts.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            self._missing = 0
+            self._data = b"".join(self._parts)
+            self._parts.clear()
+        elif self._pos == len(self._data):
             self._data = data
         else:
             self._data = self._data[self._pos :] + data
@@ -141,6 +177,8 @@ class Ledger:
             after = pos + 1 + length
             head = units[0] if units else 0
             if code == codes.DATA_ROW or code == codes.COPY_DATA:
+                if not head:
+                    raise ProtocolViolation(f"a message of type 0x{code:02X} came unasked")
                 if not head & DROP:
                     self._pass, self._pass_forward = max(0, after - end), True
                     pos = min(after, end)
@@ -154,9 +192,11 @@ class Ledger:
             if after > end:
                 if length > _MAX_HELD_BYTES:
                     raise ProtocolViolation("a message from the server is too large to hold")
+                if length > _JOINED_BYTES:
+                    return self._hold(start, pos, after)
                 break
             is_ending = head != 0 and code in _ENDINGS[head & KIND]
-            if self._end_unit(head) if is_ending else code not in b"ZENSAG" and not head & DROP:
+            if self._end_unit(head) if is_ending else code in _PASSED and head and not head & (DROP | NOTED):
                 pos = after
                 continue
             if start < pos:
@@ -167,7 +207,7 @@ class Ledger:
                 self._finish_unit(head, frame)
             elif code != codes.READY_FOR_QUERY:
                 self._special(code, head, frame)
-            elif self._ready(head, frame[5]):
+            elif self._ready(head, frame):
                 self._pos = pos
                 return self.status
         if start < pos:
@@ -176,6 +216,16 @@ class Ledger:
         if pos == end:
             self._data = b""
             self._pos = 0
+        return 0
+
+    def _hold(self, start: int, pos: int, after: int) -> int:
+        """A long message has begun at `pos`: gather the rest of it before anything is looked at again."""
+        if start < pos:
+            self.out.append(self._data[start:pos])
+        self._parts.append(self._data[pos:])
+        self._missing = after - len(self._data)
+        self._data = b""
+        self._pos = 0
         return 0
 
     def _end_unit(self, head: int) -> bool:
@@ -213,6 +263,9 @@ class Ledger:
             note = self.notes.popleft()
             if isinstance(note, Capture):
                 self.owner.value_captured(note)
+            elif isinstance(note, Description):
+                note.row = reply
+                self.owner.described(note)
             elif isinstance(note, Effect):
                 if reply[0] == codes.COMMAND_COMPLETE:
                     self.owner.statement_completed(note, reply[5:-1])
@@ -246,8 +299,16 @@ class Ledger:
         if isinstance(note, Capture):
             note.value = backend.read_first_column(body)
 
-    def _ready(self, head: int, status: int) -> bool:
+    def _ready(self, head: int, frame: bytes) -> bool:
         """ReadyForQuery: True if it is the client's."""
+        if len(frame) != 6 or frame[5] not in b"ITE":
+            raise ProtocolViolation("invalid ReadyForQuery from server")
+        status = frame[5]
+        if self.replaying:
+            self.replaying = False
+            self._is_mended = True
+            self.owner.mend()
+            return False
         # What an error made the server skip is gone already: see _skip_to_sync.
         while head and head & KIND < SYNC:
             if head & KIND != STATEMENT:
@@ -267,6 +328,8 @@ class Ledger:
             return False
         self.positions = 0
         self._override = b""
+        self._types_told = b""
+        self._is_mended = False
         self.cancel_error = None
         return True
 
@@ -286,7 +349,20 @@ class Ledger:
             self.owner.copy_in_started()
         elif code == codes.NOTIFICATION_RESPONSE:
             self.out.append(frame)
-        # Anything else belongs to a unit whose replies are dropped.
+        elif code == codes.PARAMETER_DESCRIPTION and head & KIND == DESCRIBE:
+            self._types(head, frame)
+        elif code not in _PASSED or not head:
+            raise ProtocolViolation(f"a message of type 0x{code:02X} came unasked")
+        elif not head & DROP:
+            self.out.append(frame)
+
+    def _types(self, head: int, frame: bytes) -> None:
+        """ParameterDescription, which comes before an error that a Describe meets."""
+        if head & NOTED and isinstance(note := self.notes[0], Description):
+            note.types = frame[5:]
+        if not head & DROP and not (self._is_mended and frame == self._types_told):
+            self.out.append(frame)
+            self._types_told = frame
 
     def _is_about_our_words(self, head: int, frame: bytes) -> bool:
         note = self.notes[0] if head & NOTED else None
@@ -299,6 +375,9 @@ class Ledger:
 
     def _error(self, head: int, frame: bytes) -> None:
         """ErrorResponse: what the server skips because of it is owed no more."""
+        if (head & KIND == BIND or head & KIND == DESCRIBE) and not head & INJECTED and self.owner.can_mend(frame):
+            self.replaying = True
+            return
         self.failed = True
         if b"\0VFATAL\0" in frame or b"\0VPANIC\0" in frame:
             self.has_said_farewell = True
@@ -366,7 +445,7 @@ class Ledger:
             return frame
         fields = backend.read_error_fields(frame[5:])
         position = fields.get("P")
-        if position is None or not position.isdigit():
+        if position is None or not _POSITION.fullmatch(position):
             return frame
         # Rebuilt byte-wise: the other fields are in the client's encoding, which is not ours to decode.
         old = b"\0P" + position.encode() + b"\0"

@@ -20,13 +20,19 @@ class Prepared(Generic[V]):
     """One statement text with its parameter types, for one plan key.
 
     `verdict` is the guard's; `parse` is the Parse frame under the server's name, `parse_unnamed` the same without one.
-    `note` is whatever its user wants to know of it when it is run.
+    `note` is whatever its user wants to know of it when it is run. `version` is the catalog's schema_version when it was
+    first met. `columns` and `types` (of parameters) are what clients were told, None while nobody was; `is_outdated`: it
+    would be something else if it was parsed today.
     """
 
-    __slots__ = ("_body", "note", "parse", "server_name", "verdict")
+    __slots__ = ("_body", "columns", "is_outdated", "note", "parse", "server_name", "types", "verdict", "version")
 
-    def __init__(self, server_name: bytes, body: bytes, verdict: V) -> None:
+    def __init__(self, server_name: bytes, body: bytes, verdict: V, version: int = 0) -> None:
         self.server_name = server_name
+        self.version = version
+        self.columns: bytes | None = None
+        self.types: bytes | None = None
+        self.is_outdated = False
         self._body = body
         self.verdict = verdict
         self.note: object | None = None
@@ -62,11 +68,12 @@ class StatementCatalog(Generic[V]):
         self._entries: OrderedDict[tuple[bytes, bytes], Prepared[V]] = OrderedDict()
 
     def find(self, plan_key: bytes, body: bytes) -> Prepared[V] | None:
-        """The statement, if it is known."""
+        """The statement, if it is known and no definition has changed since."""
         key = (plan_key, body)
         prepared = self._entries.get(key)
-        if prepared is not None:
-            self._entries.move_to_end(key)
+        if prepared is None or prepared.version != self.schema_version:
+            return None
+        self._entries.move_to_end(key)
         return prepared
 
     def next_name(self) -> bytes:
@@ -76,7 +83,10 @@ class StatementCatalog(Generic[V]):
 
     def add(self, plan_key: bytes, body: bytes, sent_body: bytes, verdict: V) -> Prepared[V]:
         """A new statement: `body` is what the client wrote, `sent_body` what servers are given (text, NUL, types)."""
-        prepared = Prepared(self.next_name(), sent_body, verdict)
+        prepared = Prepared(self.next_name(), sent_body, verdict, self.schema_version)
+        replaced = self._entries.pop((plan_key, body), None)
+        if replaced is not None:
+            self._bytes -= len(body) + replaced.size_bytes
         self._entries[(plan_key, body)] = prepared
         self._bytes += len(body) + prepared.size_bytes
         while self._entries and (len(self._entries) > self._max_entries or self._bytes > self._max_bytes):
@@ -97,6 +107,9 @@ class PreparedOnServer:
 
     def __len__(self) -> int:
         return len(self._held)
+
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._held
 
     def touch(self, name: bytes) -> bool:
         """Whether the server holds `name`; if so it counts as used just now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from proxy.errors import ProxyError
+from proxy.wire.buffer import Reader
 
 # Units: the low bits say which reply ends one, the flags what becomes of its replies.
 PARSE: Final = 1
@@ -99,7 +100,34 @@ class Capture:
         self.value = value
 
 
-Note = Effect | LocalReply | Refusal | Capture | Eviction
+class Description:
+    """A Describe whose answer is kept: `statement` is what it is about, `row` and `types` are PostgreSQL's words."""
+
+    __slots__ = ("row", "statement", "types")
+
+    def __init__(self, statement: object) -> None:
+        self.statement = statement
+        self.types: bytes | None = None
+        self.row = b""
+
+    @property
+    def columns(self) -> bytes:
+        """The columns' names and types, without where they come from and in which format."""
+        if self.row[:1] != b"T":
+            return b""
+        reader = Reader(self.row[5:])
+        parts: list[bytes] = []
+        for _ in range(reader.int16()):
+            parts.append(reader.cstring())
+            reader.take(6)
+            parts.append(reader.take(4))
+            reader.take(2)
+            parts.append(reader.take(4))
+            reader.take(2)
+        return b"\0".join(parts)
+
+
+Note = Description | Effect | LocalReply | Refusal | Capture | Eviction
 
 
 class ParseRecord:

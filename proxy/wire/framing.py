@@ -76,6 +76,10 @@ class FrameReader:
             return self._data
         return self._data[start : self._pos]
 
+    def give_back(self, frame: bytes) -> None:
+        """The frame that was just taken is to be the next one again."""
+        self._pos = (self._pos or len(self._data)) - len(frame)
+
     def look(self, count: int) -> bytes:
         """Up to `count` bytes from the start of the next frame, without consuming them."""
         self._gather(min(count, len(self)))

@@ -24,6 +24,7 @@ from proxy.server.units import (
     STATEMENT,
     SYNC,
     Capture,
+    Description,
     Effect,
     Eviction,
     LocalReply,
@@ -69,6 +70,15 @@ class Owner:
 
     def value_captured(self, capture: Capture) -> None:
         self.told.append(f"captured {capture.name}={capture.value!r}")
+
+    def can_mend(self, frame: bytes) -> bool:
+        return False
+
+    def mend(self) -> None:
+        self.told.append("mended")
+
+    def described(self, note: Description) -> None:
+        self.told.append(f"described {note.columns!r}")
 
     def parse_undone(self, record: ParseRecord) -> None:
         self.told.append(f"undone {record.server_name.decode()}/{(record.client_name or b'-').decode()}")
