@@ -94,6 +94,9 @@ class Place:
     options: str
 
 
+CHANNELS = {"tiers": {"default": {"cross_tenant_channels": "allow"}}}
+"""Part of a configuration: what the placements would refuse, and PostgreSQL would not."""
+
 PLACES = {
     "shared": Place("acme", "saas", "-c app.tenant_id=acme"),
     "schema": Place(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.differential.differences import DIFFERENCES, document
-from tests.differential.harness import PLACES, Script, direct, through
+from tests.differential.harness import CHANNELS, PLACES, Script, direct, through
 from tests.differential.scripts import SCRIPTS
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
@@ -57,7 +57,14 @@ def cluster(postgres: TestCluster) -> Iterator[TestCluster]:
 
 @pytest.fixture(scope="module")
 def proxy(cluster: TestCluster) -> Iterator[ProxyUnderTest]:
-    with running_proxy(cluster, {"pool": {"size": 3}}) as running:
+    with running_proxy(cluster, {"pool": {"size": 3}, **CHANNELS}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def sessions(cluster: TestCluster) -> Iterator[ProxyUnderTest]:
+    """Session pooling."""
+    with running_proxy(cluster, {"pool": {"mode": "session", "session_size": 3}, **CHANNELS}) as running:
         yield running
 
 
@@ -90,6 +97,20 @@ async def test_a_client_sees_the_same(
 ) -> None:
     if place in script.skip:
         pytest.skip(DIFFERENCES[script.skip[place]].title)
+    await compare(cluster, proxy, empty, place, script)
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+async def test_a_client_sees_the_same_in_session_pooling(
+    cluster: TestCluster, sessions: ProxyUnderTest, empty: Emptier, place: str, script: Script
+) -> None:
+    if script.skip.get(place) not in (None, "no block"):
+        pytest.skip(DIFFERENCES[script.skip[place]].title)
+    await compare(cluster, sessions, empty, place, script)
+
+
+async def compare(cluster: TestCluster, proxy: ProxyUnderTest, empty: Emptier, place: str, script: Script) -> None:
     empty(place)
     expected = await direct(cluster, PLACES[place], script)
     empty(place)

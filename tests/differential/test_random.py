@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxy.wire import frontend
-from tests.differential.harness import PLACES, Script, Step, b, c, d, direct, e, p, q, run, through
+from tests.differential.harness import CHANNELS, PLACES, Script, Step, b, c, d, direct, e, p, q, run, through
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
 
@@ -68,7 +68,7 @@ scripts = st.lists(st.one_of(queries, batches), min_size=1, max_size=8)
 
 @pytest.fixture(scope="module")
 def proxy(pg18: TestCluster) -> Iterator[ProxyUnderTest]:
-    with running_proxy(pg18, {"pool": {"size": 2}}) as running:
+    with running_proxy(pg18, {"pool": {"size": 2}, **CHANNELS}) as running:
         yield running
 
 

@@ -17,7 +17,7 @@ from tests.support.proxy import ProxyUnderTest, running_proxy
 
 _FEW = {
     "pool": {"size": 3, "max_prepared_statements": 25},
-    "tiers": {"default": {"max_pinned": 3}},
+    "tiers": {"default": {"max_pinned": 3, "cross_tenant_channels": "allow"}},
 }
 
 # What a migration would do in each placement, and the rights that frameworks need for their DDL.

@@ -173,11 +173,11 @@ async def test_asyncpg_goes_on_after_a_change_as_with_postgresql(place: Place) -
         host=where["host"], port=where["port"], user=where["user"], password=where["password"], database="any"
     )
     try:
-        assert await client.fetch("SELECT * FROM shapes") == [(1,)]
+        assert [tuple(row) for row in await client.fetch("SELECT * FROM shapes")] == [(1,)]
         change_behind(place, "ALTER TABLE shapes ADD b int DEFAULT 7")
-        assert await client.fetch("SELECT * FROM shapes") == [(1, 7)]
+        assert [tuple(row) for row in await client.fetch("SELECT * FROM shapes")] == [(1, 7)]
         await client.execute("ALTER TABLE shapes DROP b")
-        assert await client.fetch("SELECT * FROM shapes") == [(1,)]
+        assert [tuple(row) for row in await client.fetch("SELECT * FROM shapes")] == [(1,)]
     finally:
         await client.close()
 
