@@ -73,10 +73,11 @@ class ExtendedProtocol:
     `own`: the client's prepared statements. `portals`: open portals and what they run, with the values bound where those
     matter. `skips`: everything up to the next Sync is ignored, because something failed. `in_batch`: the COPY or Execute
     under way belongs to a batch. `parsed`: what the client parsed last in the batch under way. `checks`: the proxy looks
-    whether this statement still is what the client was told.
+    whether this statement still is what the client was told. `awaits_copy`: a COPY FROM STDIN was sent whose data may come
+    before PostgreSQL has said that it takes them.
     """
 
-    __slots__ = ("_session", "_touched", "checks", "in_batch", "own", "parsed", "portals", "skips")
+    __slots__ = ("_session", "_touched", "awaits_copy", "checks", "in_batch", "own", "parsed", "portals", "skips")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -86,6 +87,7 @@ class ExtendedProtocol:
         self.in_batch = False
         self.parsed: Statement | None = None
         self.checks: Statement | None = None
+        self.awaits_copy = False
         self._touched: set[str] = set()  # settings changed in the batch under way
 
     @property
@@ -355,6 +357,7 @@ class ExtendedProtocol:
             for name in sent.captures:
                 self._capture(server, name)
         if verdict.single is not None:
+            self.awaits_copy = verdict.single.copy_from_stdin
             self._touched.update(change.name for change in verdict.single.changes)
             session.progress.after(verdict.single.kind)
             if verdict.single.command in _MAY_COMMIT and session.progress.status == codes.IDLE:
@@ -409,6 +412,7 @@ class ExtendedProtocol:
         self.skips = False
         self.parsed = None
         self.checks = None
+        self.awaits_copy = False
         server = session.server
         if server is None or not self.in_batch:
             session.reply(backend.READY[session.status])

@@ -67,6 +67,8 @@ class Intake:
         if state == State.COPY_IN:
             return self._copy_frame(code)
         if code in _COPY_FRAMES:
+            if state == State.BATCH and session.extended.awaits_copy:
+                return False
             # Left over from a COPY that failed: PostgreSQL ignores them too.
             return self._start_stream(forward=False)
         extended = session.extended

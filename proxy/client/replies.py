@@ -120,6 +120,7 @@ class Replies:
         """CopyInResponse."""
         session = self._session
         session.state = State.COPY_IN
+        session.extended.awaits_copy = False
 
     def injection_failed(self, fields: ErrorFields) -> ProxyError | None:
         """The context did not come to be, and what the client sent behind it did not run.
@@ -154,6 +155,7 @@ class Replies:
         """The client is being told of an error of PostgreSQL's."""
         session = self._session
         session.stats.errors += 1
+        session.extended.awaits_copy = False
         session.extended.skips = session.extended.skips or session.extended.checks is not None
         server = session.server
         if server is not None and server.ledger.lacks_statement:
@@ -175,6 +177,8 @@ class Replies:
             # A Sync in front of a Query: see Session.sync_for_query.
             session.status = status
             session.state = State.HELD
+            if session.extended.in_batch and server.ledger.failed:
+                session.extended.skips = True  # the Query behind it too: PostgreSQL looks for the client's own Sync
             session.extended.in_batch = False
             if status == codes.IDLE:
                 self.end_transaction(failed=server.ledger.failed)
