@@ -140,6 +140,12 @@ class StatementOutdated(ProxyError):
     sqlstate, kind = "0A000", ErrorKind.PROTOCOL
 
 
+class TransactionFailed(ProxyError):
+    """The transaction failed, and something other than its end was sent."""
+
+    sqlstate, kind = "25P02", ErrorKind.PROTOCOL
+
+
 class InTransaction(ProxyError):
     """A statement that refuses a transaction block came inside one."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.client.mending import CheckFirst, outdated
-from proxy.client.rewrite import BARE, Kind, Substitute, goes_bare, residue
+from proxy.client.rewrite import BARE, BEGIN, Kind, Substitute, block_has_failed, goes_bare, residue
 from proxy.client.statements import ClientStatements, Statement, bound_value, bound_values
 from proxy.client.states import State
 from proxy.context import quoting
@@ -60,7 +60,7 @@ _NAME_BYTES = 63
 
 def _ends_of_names(message: bytes) -> tuple[int, int]:
     """Where the two strings at the front of a Parse or Bind end."""
-    first = message.find(b"\0", 5)
+    first = 5 if len(message) > 5 and message[5] == 0 else message.find(b"\0", 5)
     second = message.find(b"\0", first + 1)
     if first < 0 or second < 0:
         raise ProtocolViolation("invalid string in message")
@@ -119,11 +119,14 @@ class ExtendedProtocol:
                 return True
             # Should the Close be skipped, so is everything that could run the portal: its transaction has failed.
             self.portals.pop(message[6:-1][:_NAME_BYTES], None)
-        if not session.ensure_server():
+        is_nobodys = session.server is None and session.status == codes.FAILED
+        if not is_nobodys and not session.ensure_server():
             return session.state == State.IDLE
         message = reader.take_frame()
         try:
-            if code == codes.PARSE:
+            if is_nobodys:
+                self._in_failed_block(code, message)
+            elif code == codes.PARSE:
                 self._parse(message)
             elif code == codes.BIND:
                 self._bind(message)
@@ -143,6 +146,43 @@ class ExtendedProtocol:
             session.report_refusal(error)
             self.refuse(error)
         return True
+
+    def _in_failed_block(self, code: int, message: bytes) -> None:
+        """A transaction that PostgreSQL never heard of has failed: it can only be ended."""
+        session = self._session
+        if code == codes.PARSE:
+            name_end, text_end = _ends_of_names(message)
+            statement = self.own.meet(message[name_end + 1 :], message[name_end + 1 : text_end])
+            self._must_end_block(statement)
+            if name_end > 5:
+                self.own.names[message[5:name_end]] = statement
+            else:
+                self.own.unnamed = statement
+            session.reply(backend.PARSE_COMPLETE)
+        elif code == codes.BIND:
+            portal_end, name_end = _ends_of_names(message)
+            statement = self.own.find(message[portal_end + 1 : name_end])
+            self._must_end_block(statement)
+            self.portals[message[5:portal_end][:_NAME_BYTES]] = (statement, None)
+            session.reply(backend.BIND_COMPLETE)
+        elif code == codes.DESCRIBE:
+            is_statement = message[5:6] == b"S"
+            if is_statement:
+                self._must_end_block(self.own.find(message[6:-1]))
+            session.reply(backend.NO_PARAMETERS + backend.NO_DATA if is_statement else backend.NO_DATA)
+        elif code == codes.EXECUTE:
+            if message[5 : message.find(b"\0", 5)][:_NAME_BYTES] not in self.portals:
+                raise block_has_failed()
+            self.portals.clear()
+            session.end_block()
+            session.reply(backend.command_complete(b"ROLLBACK"))
+        else:
+            session.reply(backend.CLOSE_COMPLETE)
+
+    def _must_end_block(self, statement: Statement) -> None:
+        single = statement.verdict.single
+        if single is None or (single.kind != Kind.COMMIT and single.kind != Kind.ROLLBACK):
+            raise block_has_failed()
 
     def _parse(self, message: bytes) -> None:
         session = self._session
@@ -218,7 +258,10 @@ class ExtendedProtocol:
                 raise error
         server = self._begin(statement)
         self._ensure_parsed(server, statement, named=bool(name))
-        self.portals[message[5:portal_end][:_NAME_BYTES]] = (statement, bound)
+        if portal_end == 5:
+            self.portals[b""] = (statement, bound)
+        else:
+            self.portals[message[5:portal_end][:_NAME_BYTES]] = (statement, bound)
         if name:
             message = frame(codes.BIND, message[5 : portal_end + 1] + statement.server_name + message[name_end:])
         self._note_traces(server, statement)
@@ -240,6 +283,9 @@ class ExtendedProtocol:
         portal_end, name_end = _ends_of_names(head)
         name = head[portal_end + 1 : name_end]
         size = reader.size
+        if session.server is None and session.status == codes.FAILED:
+            self.refuse(block_has_failed())
+            return True
         try:
             statement = self.own.find(name)
             single = statement.verdict.single
@@ -250,6 +296,9 @@ class ExtendedProtocol:
             return True  # the frame is skipped with the rest of the batch
         if not session.ensure_server():
             return session.state == State.IDLE
+        if session.deferred and not self.in_batch:
+            session.begin_for_real(self._server())
+            return False
         server = self._begin(statement)
         self._ensure_parsed(server, statement, named=bool(name))
         self.portals[head[5:portal_end][:_NAME_BYTES]] = (statement, None)
@@ -327,8 +376,10 @@ class ExtendedProtocol:
     def _execute(self, message: bytes) -> None:
         session = self._session
         server = self._server()
-        portal_end = message.find(b"\0", 5)
-        known = self.portals.get(message[5:portal_end][:_NAME_BYTES])
+        if len(message) > 5 and message[5] == 0:
+            known = self.portals.get(b"")
+        else:
+            known = self.portals.get(message[5 : message.find(b"\0", 5)][:_NAME_BYTES])
         if known is None:
             self._send(message, EXECUTE)  # a cursor of DECLARE, or an error that PostgreSQL words itself
             return
@@ -436,7 +487,7 @@ class ExtendedProtocol:
             return server
         if progress.in_place or progress.status == codes.FAILED:
             return server
-        if session.status == codes.IN_TRANSACTION and not self.in_batch:
+        if session.status == codes.IN_TRANSACTION and not self.in_batch and not session.deferred:
             session.begin_segment()
             session.inject_query(server)
             self._enter_batch()
@@ -468,8 +519,19 @@ class ExtendedProtocol:
         if not self.in_batch:
             session.begin_segment()
             self._enter_batch()
+            if session.deferred:
+                self._begin_transaction(server)
         server.ledger.units.append(unit)
         session.send(message)
+
+    def _begin_transaction(self, server: ServerPort) -> None:
+        """Send the BEGIN that was deferred, in the client's batch: if it fails, nothing of that runs."""
+        session = self._session
+        server.prepared.unnamed = None
+        server.ledger.parses.append(ParseRecord(b"", None))
+        server.ledger.units.extend((PARSE | DROP | INJECTED, BIND | DROP | INJECTED, EXECUTE | DROP | INJECTED | NOTED))
+        server.ledger.notes.append(Effect(BEGIN))
+        session.send(frontend.parse(b"", session.deferred) + frontend.bind(b"", b"", ()) + frontend.execute(b""))
 
     def _reply_locally(self, reply: LocalReply) -> None:
         """Answer in the client's order: at once if nothing is owed, else when its turn comes."""
@@ -486,6 +548,8 @@ class ExtendedProtocol:
         session = self._session
         server = session.server
         if server is None or (session.status == codes.IDLE and not self.in_batch):
+            if server is None and session.status != codes.IDLE:
+                session.fail_block()
             session.reply(backend.error_response(error))
         else:
             self._send(frontend.bind(b"", _NO_SUCH_STATEMENT, ()), BIND | NOTED)

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 _STREAM_OVER: Final = 64 * 1024
 """Bind and CopyData frames larger than this are passed on as they arrive."""
 _COPY_FRAMES: Final = bytes((codes.COPY_DATA, codes.COPY_DONE, codes.COPY_FAIL))
-_TEXT_FRAMES: Final = bytes((codes.QUERY, codes.PARSE, codes.DESCRIBE, codes.EXECUTE, codes.CLOSE, codes.FUNCTION_CALL))
+_TEXT_FRAMES: Final = bytes((codes.QUERY, codes.PARSE, codes.FUNCTION_CALL))
+_SHORT_FRAMES: Final = bytes((codes.DESCRIBE, codes.EXECUTE, codes.CLOSE))
+_SHORT_BYTES: Final = 10_001
+"""PostgreSQL takes no longer message of the kinds that need not be long (PQ_SMALL_MESSAGE_LIMIT, and the type)."""
 _SMALL_BYTES: Final = 1024
 """Frames up to this size need no look at limits; the smallest max_query_size is as large."""
 _EXTENDED_FRAMES: Final = bytes(
@@ -44,11 +47,16 @@ class Intake:
     def fail_segment(self, error: ProxyError) -> None:
         """Answer the frames at the front of the input, which no server will see, with `error`."""
         if self.reader.peek() and self.reader.code in _EXTENDED_FRAMES:
+            if self._session.status != codes.IDLE:
+                self._session.fail_block()
             self._session.extended.refuse(error)
             return
         if self.reader.has_whole_frame():
             self.reader.take_frame()
-        self._session.reply(backend.error_response(error) + backend.READY[codes.IDLE])
+        session = self._session
+        if session.status != codes.IDLE:
+            session.fail_block()
+        session.reply(backend.error_response(error) + backend.READY[session.status])
 
     def step(self) -> bool:
         """Handle the next frame; False when there is none, or it has to wait."""
@@ -95,7 +103,7 @@ class Intake:
 
     def _check_size(self, code: int, size: int) -> None:
         """Bound what is held whole before it is looked at."""
-        if code not in _TEXT_FRAMES:
+        if code not in _TEXT_FRAMES and (code not in _SHORT_FRAMES or size > _SHORT_BYTES):
             raise ProtocolViolation("invalid message length")
         limit = self._session.limits.max_query_bytes
         if size > limit:
@@ -107,7 +115,7 @@ class Intake:
     def _copy_frame(self, code: int) -> bool:
         if code == codes.COPY_DATA:
             return self._start_stream(forward=True)
-        if self.reader.size > _STREAM_OVER:
+        if self.reader.size > _SHORT_BYTES:
             raise ProtocolViolation("invalid message length")
         if not self.reader.has_whole_frame():
             return False

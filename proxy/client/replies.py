@@ -47,6 +47,9 @@ class Replies:
         statement = effect.statement
         assert isinstance(statement, Statement)
         kind = statement.kind
+        if kind == Kind.BEGIN:
+            session.deferred = b""
+            return
         if kind == Kind.DISCARD_ALL:
             session.keeping.discarded(for_real=not effect.is_rewritten)
         elif kind == Kind.DEALLOCATE:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 from proxy.context import quoting
 from proxy.context.client_settings import ClientSettings
 from proxy.context.context import REPORTED, Context
+from proxy.errors import TransactionFailed
 from proxy.guard.set_config import parse_bool
 from proxy.guard.statements import Statement, StatementKind
 from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, Capture, Effect, Note, PositionMap
@@ -31,6 +33,10 @@ SESSION_CHANGES = frozenset({Kind.SET, Kind.SET_CHARACTERISTICS, Kind.RESET, Kin
 NOTED_KINDS = ENDS_TRANSACTION | CHAINS | {Kind.SAVEPOINT, Kind.RELEASE, Kind.ROLLBACK_TO}
 
 
+BEGIN: Final = Statement(Kind.BEGIN, 0, 0, command="BEGIN")
+"""Stands for a BEGIN that was deferred."""
+
+
 @dataclass(slots=True)
 class Progress:
     """Where the transaction stands, as predicted along the path on which everything succeeds."""
@@ -38,7 +44,7 @@ class Progress:
     status: int
     in_place: bool
 
-    def after(self, kind: StatementKind) -> None:
+    def after(self, kind: int) -> None:
         """Move on past a statement of this kind."""
         if kind == Kind.BEGIN:
             if self.status == codes.IDLE:
@@ -67,6 +73,11 @@ class Substitute:
     captures: tuple[str, ...] = ()
     shift_at: int = 0
     shift: int = 0
+
+
+def block_has_failed() -> TransactionFailed:
+    """What PostgreSQL says in a failed transaction to all but its end."""
+    return TransactionFailed("current transaction is aborted, commands ignored until end of transaction block")
 
 
 def is_session_change(statement: Statement) -> bool:
@@ -219,6 +230,7 @@ class Rewriter:
     progress: Progress
     owns: Owns
     build: Callable[[ClientSettings], Context]
+    begin: bytes = b""
     _pieces: list[bytes] = field(default_factory=list)
     _length: int = 0
     _units: list[int] = field(default_factory=list)
@@ -230,6 +242,9 @@ class Rewriter:
         # What the statements will have done to the settings by the time the next one runs.
         self.settings = self.settings.copy()
         done = 0
+        if self.begin:
+            self._insert(self.begin + b"; ", [STATEMENT | DROP | NOTED | INJECTED])
+            self._notes.append(Effect(BEGIN))
         for statement in statements:
             self._keep(text[done : statement.start])
             self._add(statement, text[statement.start : statement.end])

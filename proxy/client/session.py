@@ -17,7 +17,7 @@ from proxy.client.keeping import Keeping
 from proxy.client.mending import MAX_MENDED_BYTES
 from proxy.client.ports import Clock, ServerPort, SessionSink
 from proxy.client.replies import Replies
-from proxy.client.rewrite import Progress
+from proxy.client.rewrite import BEGIN, Progress
 from proxy.client.simple import SimpleProtocol
 from proxy.client.states import State
 from proxy.context.client_settings import ClientSettings
@@ -28,7 +28,7 @@ from proxy.guard.rules import GuardPolicy, judge_setting, judge_transaction
 from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
 from proxy.server.prepared import StatementCatalog
-from proxy.server.units import DROP, INJECTED, QUERY, STATEMENT, SYNC
+from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, SYNC, Effect
 from proxy.tenants.model import PoolMode, Tenant
 from proxy.wire import backend, codes, frontend
 
@@ -68,6 +68,7 @@ class SessionShared:
     verdicts: VerdictCache
     catalog: StatementCatalog[Verdict]
     clock: Clock
+    defers_begin: bool = True
 
 
 _INJECTED_STATEMENT: Final = STATEMENT | DROP | INJECTED
@@ -83,7 +84,8 @@ class Session:
 
     `is_session`: session pooling, the server is this client's until it leaves. `keeps`: so is a pinned one; `pinned` says
     for what. `wanted`: what the server's session has to be given. `changed_schema`: the transaction under way changes
-    definitions. `last_write`: what was sent to the server last, if it is short.
+    definitions. `deferred`: a BEGIN that the client was told of, and no server yet. `last_write`: what was sent to the
+    server last, if it is short.
     """
 
     __slots__ = (
@@ -96,6 +98,7 @@ class Session:
         "cancel_is_held",
         "changed_schema",
         "context",
+        "deferred",
         "extended",
         "intake",
         "is_session",
@@ -167,6 +170,7 @@ class Session:
         self._to_server: list[bytes] = []
         self._pumping = False
         self.last_write = b""
+        self.deferred = b""
         self._is_timed = limits.are_timed
         self.is_watched = False
         self.began = 0.0
@@ -222,7 +226,11 @@ class Session:
         while status := ledger.advance():
             done = status
             self.replies.report_parameters(status, server, out)
-            out.append(backend.READY[status])
+            if self.deferred and status == codes.IDLE:
+                # PostgreSQL could not even read the string that began with BEGIN; to the client its block has failed.
+                out.append(backend.READY[codes.FAILED])
+            else:
+                out.append(backend.READY[status])
             end = len(out)
         if done == codes.IDLE and not self.keeps:
             del out[end:]  # what a server says behind the end of a transaction is not this client's concern
@@ -272,7 +280,7 @@ class Session:
     @property
     def is_between_transactions(self) -> bool:
         """Whether ending the connection now would lose nothing."""
-        return self.status == codes.IDLE and self.state in (State.IDLE, State.HELD)
+        return (self.status == codes.IDLE or self.server is None) and self.state in (State.IDLE, State.HELD)
 
     # Decisions that the two protocols share.
 
@@ -342,13 +350,15 @@ class Session:
         """Something is about to be sent with nothing under way; the server's session follows the client's first."""
         server = self.server
         assert server is not None
-        self.began = self.shared.clock()
+        self.began = now = self.shared.clock()
+        if self.lent_at == 0.0:
+            self.lent_at = now
         if self._is_timed and not self.is_watched:
             self.is_watched = True
             self.sink.watch()
         server.ledger.failed = False
         self.progress.status = self.status
-        if self.status == codes.IDLE and server.followed != self.wanted:
+        if server.followed != self.wanted and (self.status == codes.IDLE or self.deferred):
             self.send(follow(server.followed, self.wanted))
             server.ledger.units.append(_INJECTED_QUERY)
             server.followed = self.wanted
@@ -391,6 +401,31 @@ class Session:
         self.context = self.shared.builder.build(self.tenant, self.settings.effective)
         self.wanted = self.context.lasting if self.is_session else self.context.followed
 
+    def defer(self, begin: bytes) -> None:
+        """The client's transaction begins; PostgreSQL will hear of it with the first statement."""
+        self.deferred = begin
+        self.status = codes.IN_TRANSACTION
+
+    def end_block(self) -> None:
+        """The client's transaction is over, and PostgreSQL never heard of it."""
+        self.deferred = b""
+        self.status = codes.IDLE
+
+    def fail_block(self) -> None:
+        """A transaction that PostgreSQL never heard of has failed."""
+        self.deferred = b""
+        self.status = codes.FAILED
+
+    def begin_for_real(self, server: ServerPort) -> None:
+        """Send a deferred BEGIN by itself, for what can not go together with it; nothing is sent until it has run."""
+        self.begin_segment()
+        server.ledger.units.extend((STATEMENT | DROP | NOTED | INJECTED, QUERY | DROP | INJECTED))
+        server.ledger.notes.append(Effect(BEGIN))
+        server.prepared.unnamed = None
+        self.send(frontend.query(self.deferred))
+        self.cancel_is_held = True
+        self.state = State.BUSY
+
     def reset_all(self) -> None:
         """RESET ALL outside a transaction."""
         self.settings.reset_all()
@@ -411,7 +446,7 @@ class Session:
         server.ledger.owner = self.replies
         self.state = State.HELD
         self.progress.in_place = False
-        self.lent_at = self.shared.clock()
+        self.lent_at = 0.0
         if self.is_session:
             self.keeping.establish(server)
 
@@ -419,7 +454,6 @@ class Session:
         self.server = None
         self.state = State.IDLE
         self.baseline = server.parameters
-        self.stats.transaction_seconds += self.shared.clock() - self.lent_at
         self.sink.release(server)
 
     def _segment_done(self, status: int, server: ServerPort) -> None:
@@ -434,11 +468,15 @@ class Session:
         self.state = State.HELD
         if status == codes.IDLE:
             self.stats.transactions += 1
+            self.stats.transaction_seconds += now - self.lent_at
+            self.lent_at = 0.0
             if self.changed_schema:
                 self.changed_schema = False
                 self.shared.catalog.schema_version += 1
             if not self.keeps:
                 self._give_back(server)
+                if self.deferred:
+                    self.fail_block()
             elif self.keeping.may_be_free:
                 self.keeping.look_what_is_left(server)
         if len(self.intake.reader):

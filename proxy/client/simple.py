@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.client.rewrite import Kind, Progress, Rewriter, goes_bare, residue
+from proxy.client.rewrite import BEGIN, Kind, Progress, Rewriter, block_has_failed, goes_bare, residue
 from proxy.client.states import State
 from proxy.errors import ContextProtected, FeatureRefused, ProtocolViolation, ProxyError
 from proxy.guard.rules import judge
@@ -50,7 +50,10 @@ class SimpleProtocol:
                 session.report_refusal(error)
                 self.refuse(error)
                 return True
-        if (
+        if session.server is None and (session.status != codes.IDLE or verdict.can_be_deferred):
+            if self._without_server(verdict, text, reader):
+                return True
+        elif (
             session.status == codes.IDLE
             and not (verdict.is_plain and verdict.statements)
             and self._answer_locally(verdict, reader)
@@ -79,6 +82,9 @@ class SimpleProtocol:
         session.state = State.BUSY
         if not verdict.is_plain and self._rewrite(text, verdict, server):
             return
+        if session.deferred:
+            self._send_with_begin(text, verdict, server)
+            return
         if verdict.single is not None and verdict.single.kind == Kind.DISCARD_ALL and session.status == codes.IDLE:
             ledger.units.extend((STATEMENT | NOTED, QUERY))
             ledger.notes.append(Effect(verdict.single))
@@ -101,10 +107,51 @@ class SimpleProtocol:
             session.stats.context_injections += 1
             session.send(frame(codes.QUERY, context.prefix + message[5:]))
 
+    def _send_with_begin(self, text: bytes, verdict: Verdict, server: ServerPort) -> None:
+        """Send a plain Query behind the BEGIN that was deferred, in one string: if that fails, nothing runs."""
+        session = self._session
+        context = session.context
+        prefix = session.deferred.rstrip(b"; \t\r\n") + b"; " + context.prefix
+        ledger = server.ledger
+        ledger.units.append(STATEMENT | DROP | NOTED | INJECTED)
+        ledger.notes.append(Effect(BEGIN))
+        ledger.units.extend([STATEMENT | DROP | INJECTED] * context.statements)
+        ledger.units.append(QUERY)
+        ledger.positions = len(prefix) - len(context.prefix) + context.prefix_length
+        session.progress.in_place = True
+        session.stats.context_injections += 1
+        session.send(frontend.query(prefix + text))
+
+    def _without_server(self, verdict: Verdict, text: bytes, reader: FrameReader) -> bool:
+        """A transaction that PostgreSQL has not heard of: begin it, or end it, or say that it has failed."""
+        session = self._session
+        kind = verdict.single.kind if verdict.single is not None else -1
+        if session.status == codes.IDLE:
+            if session.shared.defers_begin and not session.keeps and verdict.can_be_deferred:
+                reader.take_frame()
+                session.defer(text.strip(b"; \t\r\n\f\v"))
+                tag = b"START TRANSACTION" if text.lstrip()[:1] in b"sS" else b"BEGIN"
+                session.reply(backend.command_complete(tag) + backend.READY[codes.IN_TRANSACTION])
+                return True
+            return False
+        if not verdict.statements:
+            answer = backend.EMPTY_QUERY
+        elif kind == Kind.COMMIT or kind == Kind.ROLLBACK:
+            has_failed = session.status == codes.FAILED
+            session.end_block()
+            answer = backend.command_complete(b"ROLLBACK" if has_failed or kind == Kind.ROLLBACK else b"COMMIT")
+        elif session.status == codes.FAILED:
+            answer = backend.error_response(block_has_failed())
+        else:
+            return False
+        reader.take_frame()
+        session.reply(answer + backend.READY[session.status])
+        return True
+
     def _rewrite(self, text: bytes, verdict: Verdict, server: ServerPort) -> bool:
         """Send a Query whose statements need to be looked at one by one; False if it can go as it is."""
         session = self._session
-        if not verdict.statements or _goes_bare(verdict, session.status):
+        if not verdict.statements or (_goes_bare(verdict, session.status) and not session.deferred):
             return False
         if verdict.single is not None and verdict.single.kind == Kind.DISCARD_ALL:
             return False
@@ -116,6 +163,7 @@ class SimpleProtocol:
             progress,
             owns,
             lambda settings: session.shared.builder.build(session.tenant, settings.effective),
+            session.deferred,
         )
         sent = rewriter.rewrite(text, verdict.statements)
         ledger = server.ledger
@@ -136,7 +184,9 @@ class SimpleProtocol:
         session = self._session
         server = session.server
         if session.status == codes.IDLE or server is None:
-            session.reply(backend.error_response(error) + backend.READY[codes.IDLE])
+            if session.status != codes.IDLE:
+                session.fail_block()
+            session.reply(backend.error_response(error) + backend.READY[session.status])
             return
         session.begin_segment()
         server.ledger.units.extend((STATEMENT | NOTED, QUERY))
@@ -199,6 +249,10 @@ class SimpleProtocol:
             )
         if not session.ensure_server():
             return session.state == State.IDLE
+        assert session.server is not None
+        if session.deferred:
+            session.begin_for_real(session.server)
+            return False
         server = session.begin_segment()
         if session.status == codes.IN_TRANSACTION and not session.progress.in_place:
             session.inject_query(server)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from typing import Final
 
 
-class State(IntEnum):
+class State:
     """A server is attached in HELD, BATCH, BUSY and COPY_IN."""
 
-    IDLE = 0
-    WAITING = 1  # for a server; input is held back
-    HELD = 2  # a transaction is open (or the server is pinned), nothing is under way
-    BATCH = 3  # extended messages were sent, their Sync was not
-    BUSY = 4  # a segment is under way
-    COPY_IN = 5  # the server takes CopyData
-    CLOSED = 6
+    IDLE: Final = 0
+    WAITING: Final = 1  # for a server; input is held back
+    HELD: Final = 2  # a transaction is open (or the server is pinned), nothing is under way
+    BATCH: Final = 3  # extended messages were sent, their Sync was not
+    BUSY: Final = 4  # a segment is under way
+    COPY_IN: Final = 5  # the server takes CopyData
+    CLOSED: Final = 6

@@ -276,6 +276,6 @@ class CallScan:
         if call.is_local is not True:
             self._taint(Taint.RESET)
 
-    def _taint(self, taint: Taint) -> None:
+    def _taint(self, taint: int) -> None:
         if taint > self.taint:
             self.taint = taint

@@ -21,11 +21,11 @@ class Edit:
 class Draft:
     """What the grammar of a statement says about it; the fields are those of `Statement`."""
 
-    kind: StatementKind = StatementKind.ORDINARY
+    kind: int = StatementKind.ORDINARY
     command: str = ""
     name: str = ""
     changes: tuple[SettingChange, ...] = ()
-    taint: Taint = Taint.NONE
+    taint: int = Taint.NONE
     pin: str = ""
     edit: Edit | None = None
     copy_from_stdin: bool = False

@@ -6,50 +6,50 @@ Plain values; `statements` produces them. Every str that holds the client's word
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from typing import Final
 
 
-class StatementKind(IntEnum):
+class StatementKind:
     """What a statement is to a session. ORDINARY is also what the guard can not make sense of: PostgreSQL answers it."""
 
-    ORDINARY = 0
-    EMPTY = 1  # never listed by `split`
-    BEGIN = 2
-    SET_TRANSACTION = 3  # also SET transaction_isolation = … and its like, which last no longer than the transaction
-    COMMIT = 4  # also END
-    ROLLBACK = 5  # also ABORT
-    COMMIT_CHAIN = 6
-    ROLLBACK_CHAIN = 7
-    SAVEPOINT = 8
-    RELEASE = 9
-    ROLLBACK_TO = 10
-    PREPARE_TRANSACTION = 11
-    NO_BLOCK = 12  # refuses to run in a transaction block
-    SET = 13  # also SET LOCAL: see `SettingChange.is_local`
-    SET_CHARACTERISTICS = 14
-    RESET = 15
-    RESET_ALL = 16
-    DISCARD_ALL = 17
-    DISCARD = 18  # PLANS, SEQUENCES, TEMP
-    DEALLOCATE = 19
-    SQL_PREPARE = 20
-    SQL_EXECUTE = 21
-    SHOW = 22
-    LISTEN = 23
-    UNLISTEN = 24
-    NOTIFY = 25
-    DECLARE = 26
-    CLOSE_CURSOR = 27
-    COPY = 28
-    SET_CONFIG = 29  # exactly SELECT set_config(…), every argument a constant or a parameter
+    ORDINARY: Final = 0
+    EMPTY: Final = 1  # never listed by `split`
+    BEGIN: Final = 2
+    SET_TRANSACTION: Final = 3  # also SET transaction_isolation = … and its like, which last no longer than the transaction
+    COMMIT: Final = 4  # also END
+    ROLLBACK: Final = 5  # also ABORT
+    COMMIT_CHAIN: Final = 6
+    ROLLBACK_CHAIN: Final = 7
+    SAVEPOINT: Final = 8
+    RELEASE: Final = 9
+    ROLLBACK_TO: Final = 10
+    PREPARE_TRANSACTION: Final = 11
+    NO_BLOCK: Final = 12  # refuses to run in a transaction block
+    SET: Final = 13  # also SET LOCAL: see `SettingChange.is_local`
+    SET_CHARACTERISTICS: Final = 14
+    RESET: Final = 15
+    RESET_ALL: Final = 16
+    DISCARD_ALL: Final = 17
+    DISCARD: Final = 18  # PLANS, SEQUENCES, TEMP
+    DEALLOCATE: Final = 19
+    SQL_PREPARE: Final = 20
+    SQL_EXECUTE: Final = 21
+    SHOW: Final = 22
+    LISTEN: Final = 23
+    UNLISTEN: Final = 24
+    NOTIFY: Final = 25
+    DECLARE: Final = 26
+    CLOSE_CURSOR: Final = 27
+    COPY: Final = 28
+    SET_CONFIG: Final = 29  # exactly SELECT set_config(…), every argument a constant or a parameter
 
 
-class Taint(IntEnum):
+class Taint:
     """What must be done to a server before another client may have it."""
 
-    NONE = 0
-    RESET = 1  # settings, locks, sequences or cursors may be left: reset it
-    DISCARD = 2  # opaque code ran, or it may hold prepared statements or temporary objects: DISCARD ALL
+    NONE: Final = 0
+    RESET: Final = 1  # settings, locks, sequences or cursors may be left: reset it
+    DISCARD: Final = 2  # opaque code ran, or it may hold prepared statements or temporary objects: DISCARD ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Statement:
     changes_schema: whether what other statements mean may be different behind it.
     """
 
-    kind: StatementKind
+    kind: int
     start: int
     end: int
     changes: tuple[SettingChange, ...] = ()
@@ -104,7 +104,7 @@ class Statement:
     local_shift: int = 0
     local_at: int = 0
     name: str = ""
-    taint: Taint = Taint.NONE
+    taint: int = Taint.NONE
     pin: str = ""
     set_config: tuple[SetConfigCall, ...] = ()
     copy_from_stdin: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +54,14 @@ _JUDGED_COMMANDS: Final = frozenset(
 )
 
 
+# SERIALIZABLE and READ WRITE fail on a standby.
+_PLAIN_BEGIN: Final = re.compile(
+    rb"\s*(?:begin(?:\s+(?:work|transaction))?|start\s+transaction)"
+    rb"(?:\s+isolation\s+level\s+(?:read\s+(?:un)?committed|repeatable\s+read))?(?:\s*,?\s*read\s+only)?\s*;?\s*",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a text is, whoever sends it.
@@ -64,16 +73,18 @@ class Verdict:
     needs_rules: False when no rule could ever refuse it.
     has_transaction_control: some statement begins, ends or marks a transaction. SET TRANSACTION does not.
     leaves_traces: it has a taint or a pin, or may free or change what others rely on.
+    can_be_deferred: it begins a transaction, can not fail, and nobody can tell when it ran.
     """
 
     statements: tuple[Statement, ...]
     is_plain: bool
     single: Statement | None
-    taint: Taint
+    taint: int
     pin: str
     needs_rules: bool
     has_transaction_control: bool
     leaves_traces: bool
+    can_be_deferred: bool
 
     @property
     def reads_sequence(self) -> bool:
@@ -95,7 +106,7 @@ def examine(text: bytes) -> Verdict:
     """The verdict on a text, worked out anew."""
     quick = quick_look(text)
     if quick is not None:
-        return Verdict((quick,), True, quick, Taint.NONE, "", False, False, False)
+        return Verdict((quick,), True, quick, Taint.NONE, "", False, False, False, False)
     statements = split(text)
     return Verdict(
         statements,
@@ -106,6 +117,7 @@ def examine(text: bytes) -> Verdict:
         needs_rules=any(_needs_rules(statement) for statement in statements),
         has_transaction_control=any(statement.kind in _TRANSACTION_CONTROL for statement in statements),
         leaves_traces=any(_leaves_traces(statement) for statement in statements),
+        can_be_deferred=_PLAIN_BEGIN.fullmatch(text) is not None,
     )
 
 

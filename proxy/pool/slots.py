@@ -6,20 +6,20 @@ Data that answers questions about itself. What happens next is decided in `core.
 from __future__ import annotations
 
 from collections import OrderedDict
-from enum import Enum
+from typing import Final
 
 from proxy.pool.ports import PooledServer, Waiter
 
 
-class SlotState(Enum):
+class SlotState:
     """What a slot's server is doing."""
 
-    OPENING = "opening"
-    READY = "ready"  # opened or reset, and not yet lent or put among the idle ones
-    IDLE = "idle"
-    LENT = "lent"
-    RESETTING = "resetting"
-    CLOSED = "closed"
+    OPENING: Final = 0
+    READY: Final = 1  # opened or reset, and not yet lent or put among the idle ones
+    IDLE: Final = 2
+    LENT: Final = 3
+    RESETTING: Final = 4
+    CLOSED: Final = 5
 
 
 class Slot:

@@ -40,6 +40,8 @@ from proxy.wire import backend, codes
 from proxy.wire.backend import ErrorFields
 
 _ENDINGS: Final[tuple[bytes, ...]] = (b"", b"1", b"2", b"Tn", b"CIs", b"3", b"CI", b"", b"", b"")
+_ENDS: Final[bytes] = b"".join(bytes(code in endings for code in range(256)) for endings in _ENDINGS)
+"""Whether a message of a type ends a unit of a kind, at kind * 256 + type."""
 
 _FOLLOWED: Final = frozenset(name.encode() for name in FOLLOWED)
 
@@ -171,7 +173,9 @@ class Ledger:
         start = pos
         while end - pos >= 5:
             code = data[pos]
-            length = int.from_bytes(data[pos + 1 : pos + 5], "big")
+            length = data[pos + 3] << 8 | data[pos + 4]
+            if data[pos + 2] or data[pos + 1]:
+                length |= data[pos + 1] << 24 | data[pos + 2] << 16
             if length < 4:
                 raise ProtocolViolation("invalid message length from server")
             after = pos + 1 + length
@@ -195,7 +199,7 @@ class Ledger:
                 if length > _JOINED_BYTES:
                     return self._hold(start, pos, after)
                 break
-            is_ending = head != 0 and code in _ENDINGS[head & KIND]
+            is_ending = head != 0 and _ENDS[(head & KIND) << 8 | code] != 0
             if self._end_unit(head) if is_ending else code in _PASSED and head and not head & (DROP | NOTED):
                 pos = after
                 continue

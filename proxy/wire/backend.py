@@ -14,6 +14,7 @@ BIND_COMPLETE: Final = frame(codes.BIND_COMPLETE, b"")
 CLOSE_COMPLETE: Final = frame(codes.CLOSE_COMPLETE, b"")
 EMPTY_QUERY: Final = frame(codes.EMPTY_QUERY, b"")
 NO_DATA: Final = frame(codes.NO_DATA, b"")
+NO_PARAMETERS: Final = frame(codes.PARAMETER_DESCRIPTION, int16(0))
 AUTHENTICATION_OK: Final = frame(codes.AUTHENTICATION, int32(codes.AUTH_OK))
 READY: Final = {status: frame(codes.READY_FOR_QUERY, bytes((status,))) for status in b"ITE"}
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Final
+
 from proxy.errors import ProtocolViolation
+
+_HEADER: Final = struct.Struct("!BI")
 
 
 class Reader:
@@ -75,4 +80,4 @@ def int32(value: int) -> bytes:
 
 def frame(code: int, body: bytes) -> bytes:
     """One message: type, length (which counts itself), body."""
-    return bytes((code,)) + (len(body) + 4).to_bytes(4, "big") + body
+    return _HEADER.pack(code, len(body) + 4) + body

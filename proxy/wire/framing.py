@@ -54,11 +54,14 @@ class FrameReader:
 
         Raises `ProtocolViolation` for a length that can not be.
         """
-        if not self._gather(HEADER_BYTES):
+        if len(self._data) - self._pos < HEADER_BYTES and not self._gather(HEADER_BYTES):
             return False
         data, pos = self._data, self._pos
         self.code = data[pos]
-        length = int.from_bytes(data[pos + 1 : pos + 5], "big")
+        # Compiled, this is several times faster than int.from_bytes of a slice, and no slower in plain Python.
+        length = data[pos + 3] << 8 | data[pos + 4]
+        if data[pos + 2] or data[pos + 1]:
+            length |= data[pos + 1] << 24 | data[pos + 2] << 16
         if length < 4:
             raise ProtocolViolation("invalid message length")
         self.size = length + 1
@@ -66,7 +69,7 @@ class FrameReader:
 
     def has_whole_frame(self) -> bool:
         """Whether all of the frame that `peek` announced is here."""
-        return self._gather(self.size)
+        return len(self._data) - self._pos >= self.size or self._gather(self.size)
 
     def take_frame(self) -> bytes:
         """The whole frame that `peek` announced, header included."""

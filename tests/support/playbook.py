@@ -379,7 +379,7 @@ class Plays:
             play.finish()
 
 
-def shared_by_sessions() -> SessionShared:
+def shared_by_sessions(*, defers_begin: bool = False) -> SessionShared:
     """What sessions of one process share, with names that tests can know and a clock that stands still."""
     names = InjectionNames("test")
     return SessionShared(
@@ -387,6 +387,7 @@ def shared_by_sessions() -> SessionShared:
         verdicts=VerdictCache(),
         catalog=StatementCatalog[Verdict](names.client),
         clock=lambda: 0.0,
+        defers_begin=defers_begin,
     )
 
 

@@ -56,7 +56,7 @@ class Parsed:
 
     start: int
     end: int
-    kind: Kind
+    kind: int
     node: Any
 
 
@@ -103,7 +103,7 @@ def parse(text: str) -> list[Parsed] | None:
     return found
 
 
-def _kind(name: str, node: Any) -> Kind:
+def _kind(name: str, node: Any) -> int:
     if name == "transaction_stmt":
         kind = _TRANSACTIONS[node.kind]
         return _CHAINED[kind] if node.chain else kind
@@ -120,7 +120,7 @@ def _kind(name: str, node: Any) -> Kind:
     return _BY_NODE.get(name, Kind.ORDINARY)
 
 
-def _set_kind(node: Any) -> Kind:
+def _set_kind(node: Any) -> int:
     if node.kind == pb.VAR_RESET_ALL:
         return Kind.RESET_ALL
     if node.kind == pb.VAR_SET_MULTI:

@@ -82,7 +82,7 @@ def test_the_local_form_says_true(text: str, local: str | None, at: int, shift: 
         ("SELECT U&\"set_config\"('a.b', 'c', true)", Taint.DISCARD),
     ],
 )
-def test_only_what_may_outlive_the_transaction_taints(text: str, taint: Taint) -> None:
+def test_only_what_may_outlive_the_transaction_taints(text: str, taint: int) -> None:
     assert one(text).taint == taint
 
 

@@ -103,7 +103,7 @@ def test_any_bytes_are_statements_in_order(text: bytes) -> None:
         ("(SELECT 1)", Kind.ORDINARY, ""),
     ],
 )
-def test_first_words_decide_the_kind(text: str, kind: Kind, name: str) -> None:
+def test_first_words_decide_the_kind(text: str, kind: int, name: str) -> None:
     statement = one(text)
     assert (statement.kind, statement.name) == (kind, name)
 
