@@ -11,7 +11,7 @@ COMPILED     := .venv-compiled
 COMPILED_PIP := $(COMPILED)/bin/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-all test-compiled lint format compile bench clean
+.PHONY: help demo demo-check test test-all test-compiled test-suites fuzz lint format compile bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ test: lint ## lint, types, layers, and all tests but the slow ones
 
 test-all: lint ## the same with the slow tests
 	$(BIN)/pytest $(ARGS)
+
+test-suites: $(VENV)/.installed-dev ## public test suites, straight and through Gatehouse; fetched, not kept (ARGS='…')
+	$(BIN)/python -m tests.suites $(ARGS)
+
+fuzz: $(VENV)/.installed-dev ## hostile byte streams for five minutes (ARGS='--seconds 60 --seed 1' …)
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: $(VENV)/.installed-dev ## format, lint, types and layer contracts
 	$(BIN)/ruff format --check .
@@ -45,7 +51,7 @@ test-compiled: $(COMPILED)/.installed-test ## unit and differential tests agains
 	@rm -rf $(COMPILED)/tree && mkdir $(COMPILED)/tree
 	@cp -R pyproject.toml README.md config deploy docs tests $(COMPILED)/tree/
 	@cd $(COMPILED)/tree && ../bin/python -P -c 'import proxy.server.ledger as m; assert m.__file__.endswith(".so"), m.__file__'
-	cd $(COMPILED)/tree && ../bin/python -P -m pytest -m 'not slow' tests/unit tests/differential $(ARGS)
+	cd $(COMPILED)/tree && ../bin/python -P -m pytest -m 'not slow' tests/unit tests/differential tests/fuzz $(ARGS)
 
 bench: $(VENV)/.installed-demo $(COMPILED)/.installed ## Gatehouse beside its peers; see benchmarks/README.md (ARGS='--quick' …)
 	$(BIN)/python -m benchmarks $(ARGS)

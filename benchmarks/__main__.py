@@ -14,24 +14,29 @@ from typing import Final
 from rich.console import Console
 from rich.markup import escape
 
+from benchmarks.charts import draw_all
 from benchmarks.database import running_database
-from benchmarks.endpoints import Role, find_program, running_endpoints
-from benchmarks.pgbench import RunFailed
-from benchmarks.report import document, print_tables, write_json
-from benchmarks.rounds import Plan, check_endpoints, measure_all
+from benchmarks.endpoints import POOL_SIZE, Endpoint, Role, find_program, running_endpoints
+from benchmarks.measurement import RunFailed
+from benchmarks.report import document, print_outcome, write_json
+from benchmarks.rounds import Plan, check_endpoints, measure_workload
+from benchmarks.site import Site, Workload
 from benchmarks.system import describe_machine, load_average
-from benchmarks.workloads import WORKLOADS, Workload
+from benchmarks.workloads import all_workloads
 from proxy.cli.demo.binaries import LaunchError
 
 PROJECT: Final = Path(__file__).resolve().parents[1]
 COMPILED: Final = PROJECT / ".venv-compiled" / "bin" / "gatehouse"
+_PAPER_WIDTH: Final = 150
 RESULTS: Final = PROJECT / "benchmarks" / "results"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit codes: 0 measured, 1 something could not be started or measured."""
     options = _parser().parse_args(arguments)
-    console = Console(stderr=False)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_PAPER_WIDTH)
     _allow_many_files()
     plan = Plan(
         options.rounds or (1 if options.quick else 5),
@@ -39,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _chosen(options.workload, quick=options.quick),
     )
     try:
-        return _run(console, plan, _builds(options.gatehouse), options.json)
+        return _run(console, plan, _builds(options.gatehouse), options)
     except (LaunchError, RunFailed) as error:
         console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True)
         if hint := getattr(error, "hint", None):
@@ -49,27 +54,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(console: Console, plan: Plan, builds: dict[str, list[str]], json_path: Path | None) -> int:
+def _run(console: Console, plan: Plan, builds: dict[str, list[str]], options: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     load_before = load_average()
     with running_database() as database, running_endpoints(database, builds) as endpoints:
-        for endpoint in endpoints:
-            console.print(f"{endpoint.name}: {endpoint.version}")
-        for peer in ("pgbouncer", "haproxy"):
-            if not find_program(peer):
-                console.print(f"[yellow]{peer} is not here; name it with GATEHOUSE_BENCH_{peer.upper()}[/]")
-        check_endpoints(database.pgbench, endpoints)
+        site = Site(database, endpoints, builds)
+        _say_who_is_here(console, endpoints)
+        check_endpoints(site)
+        outcomes = []
         with console.status("measuring …") as status:
-            outcomes = measure_all(database.pgbench, endpoints, plan, status.update)
-    console.print()
-    print_tables(console, endpoints, outcomes)
+            for workload in plan.workloads:
+                outcomes.append(measure_workload(site, workload, plan, status.update))
+                print_outcome(console, outcomes[-1])
     load = {"before": load_before, "after": load_average()}
-    circumstances = {"when": now.isoformat(timespec="seconds"), "machine": describe_machine(), "load_average": load}
-    path = json_path or RESULTS / f"run-{now:%Y%m%d-%H%M%S}.json"
-    write_json(path, document(endpoints, outcomes, plan, circumstances))
+    circumstances = {
+        "when": now.isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "load_average": load,
+        "pool_size": POOL_SIZE,
+    }
+    path = options.json or RESULTS / f"run-{now:%Y%m%d-%H%M%S}.json"
+    content = document(endpoints, outcomes, plan, circumstances)
+    write_json(path, content)
     console.print(f"load average {load['before']:.1f} before, {load['after']:.1f} after; written to {path}")
+    if options.charts:
+        for chart in draw_all(content, options.charts, f"{path.stem}-"):
+            console.print(f"drawn: {chart}")
     complete = any(endpoint.role is Role.GATEHOUSE for endpoint in endpoints)
     return 0 if complete and not any(outcome.failures for outcome in outcomes) else 1
+
+
+def _say_who_is_here(console: Console, endpoints: Sequence[Endpoint]) -> None:
+    for endpoint in endpoints:
+        console.print(f"{endpoint.name}: {endpoint.version}")
+    for peer in ("pgbouncer", "haproxy"):
+        if not find_program(peer):
+            console.print(f"[yellow]{peer} is not here; name it with GATEHOUSE_BENCH_{peer.upper()}[/]")
+    console.print()
 
 
 def _builds(named: Sequence[str] | None) -> dict[str, list[str]]:
@@ -83,11 +104,11 @@ def _builds(named: Sequence[str] | None) -> dict[str, list[str]]:
     return builds
 
 
-def _chosen(names: Sequence[str] | None, *, quick: bool) -> tuple[Workload, ...]:
+def _chosen(names: Sequence[str] | None, *, quick: bool) -> list[Workload]:
+    workloads = all_workloads()
     if names:
-        return tuple(workload for workload in WORKLOADS if workload.name in names)
-    # A thousand logins per endpoint take longer than a quick run shall.
-    return tuple(workload for workload in WORKLOADS if not quick or workload.idle < 1000)
+        return [workload for workload in workloads if workload.name in names]
+    return [workload for workload in workloads if not (quick and workload.is_long)]
 
 
 def _allow_many_files() -> None:
@@ -98,15 +119,18 @@ def _allow_many_files() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure Gatehouse beside its peers.")
-    parser.add_argument("--quick", action="store_true", help="one short round of everything but 1,000 idle clients")
+    parser.add_argument(
+        "--quick", action="store_true", help="one short round of all but the largest numbers of clients and tenants"
+    )
     parser.add_argument("--rounds", type=int, help="rounds per workload (5)")
     parser.add_argument("--seconds", type=int, help="seconds per run (3)")
-    names = [workload.name for workload in WORKLOADS]
+    names = [workload.name for workload in all_workloads()]
     parser.add_argument("--workload", action="append", choices=names, help="only this one; may be repeated")
     parser.add_argument(
         "--gatehouse", action="append", metavar="NAME=COMMAND", help="a build to measure instead; may be repeated"
     )
     parser.add_argument("--json", type=Path, help="where to write (benchmarks/results/run-TIME.json)")
+    parser.add_argument("--charts", type=Path, metavar="FOLDER", help="draw charts of it there, too")
     return parser
 
 

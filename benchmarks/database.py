@@ -16,6 +16,7 @@ from proxy.cli.demo.seed import LOGIN, run_sql_file
 
 DATABASE: Final = "bench"
 TENANT: Final = "bench"
+OTHER_TENANT: Final = "other"
 TABLES: Final = Path(__file__).parent / "sql" / "tables.sql"
 SETTINGS: Final = {"max_connections": "300", "shared_buffers": "128MB", "max_wal_size": "1GB", "autovacuum": "off"}
 

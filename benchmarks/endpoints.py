@@ -20,14 +20,20 @@ from typing import Final
 
 import yaml
 
-from benchmarks.database import DATABASE, TENANT, Database
+from benchmarks.database import DATABASE, OTHER_TENANT, TENANT, Database
 from proxy.cli.demo.binaries import LaunchError, clean_environment
 from proxy.cli.demo.postgres import HOST, free_port
 
 POOL_SIZE: Final = 20
-MAX_CLIENTS: Final = 5_000
+MAX_CLIENTS: Final = 12_000
+BACKLOG: Final = 1024
+GATEHOUSE_USER: Final = "app"
 START_TIMEOUT_S: Final = 20.0
+LONG_START_TIMEOUT_S: Final = 180.0
 STOP_TIMEOUT_S: Final = 10.0
+
+PLACEMENT: Final = {"model": "shared", "cluster": "main", "database": DATABASE}
+"""Where every tenant lives."""
 
 
 class Role(Enum):
@@ -41,7 +47,10 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where to connect, as whom, and which process to watch; `pid` None is PostgreSQL itself."""
+    """Where to connect, as whom, and which process to watch; `pid` None is PostgreSQL itself.
+
+    `start_s`: seconds from its start until it listened.
+    """
 
     name: str
     role: Role
@@ -50,16 +59,20 @@ class Endpoint:
     password: str = field(repr=False)
     pid: int | None
     version: str
+    start_s: float = 0.0
 
     @property
     def pools(self) -> bool:
         """Whether clients share server connections."""
         return self.role in (Role.GATEHOUSE, Role.POOLER)
 
-    @property
-    def environment(self) -> dict[str, str]:
+    def user_of(self, tenant: str) -> str:
+        """Who logs in for a tenant: peers know no tenants."""
+        return f"{GATEHOUSE_USER}.{tenant}" if self.role is Role.GATEHOUSE else self.user
+
+    def environment(self, user: str | None = None) -> dict[str, str]:
         """For libpq's programs: where and who, and neither TLS nor GSS, which not all of them do."""
-        where = {"PGHOST": HOST, "PGPORT": str(self.port), "PGUSER": self.user, "PGDATABASE": DATABASE}
+        where = {"PGHOST": HOST, "PGPORT": str(self.port), "PGUSER": user or self.user, "PGDATABASE": DATABASE}
         return clean_environment(
             {**where, "PGPASSWORD": self.password, "PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
         )
@@ -83,7 +96,7 @@ def running_endpoints(database: Database, builds: Mapping[str, Sequence[str]]) -
         if program := find_program("pgbouncer"):
             found.append(stack.enter_context(_pgbouncer(database, program)))
         for name, command in builds.items():
-            found.append(stack.enter_context(_gatehouse(database, name, command)))
+            found.append(stack.enter_context(running_gatehouse(database, name, command)))
         yield found
 
 
@@ -99,7 +112,7 @@ def _haproxy(database: Database, program: str) -> Iterator[Endpoint]:
     port = free_port()
     config = f"""
 global
-    maxconn {MAX_CLIENTS}
+    maxconn 5000
     nbthread 1
 defaults
     mode tcp
@@ -107,7 +120,7 @@ defaults
     timeout client 1h
     timeout server 1h
 listen postgres
-    bind {HOST}:{port}
+    bind {HOST}:{port} backlog {BACKLOG}
     server postgres {HOST}:{database.postgres.port}
 """
     path = _file(database, "haproxy", "haproxy.cfg", config)
@@ -140,6 +153,7 @@ auth_file = {users}
 pool_mode = transaction
 default_pool_size = {POOL_SIZE}
 max_client_conn = {MAX_CLIENTS}
+listen_backlog = {BACKLOG}
 max_prepared_statements = 200
 log_connections = 0
 log_disconnections = 0
@@ -152,12 +166,14 @@ log_disconnections = 0
 
 
 @contextmanager
-def _gatehouse(database: Database, name: str, command: Sequence[str]) -> Iterator[Endpoint]:
+def running_gatehouse(
+    database: Database, name: str, command: Sequence[str], tenants_file: str | None = None
+) -> Iterator[Endpoint]:
+    """A Gatehouse with the tenants that every workload knows, and those of a file with this content."""
     port = free_port()
     _file(database, name, "secret", database.login_password)
-    placement = {"model": "shared", "cluster": "main", "database": DATABASE}
     config = {
-        "listen": {"host": HOST, "port": port},
+        "listen": {"host": HOST, "port": port, "backlog": BACKLOG},
         "http": {"host": HOST, "port": free_port()},
         "log": {"level": "warning"},
         "limits": {"max_clients": MAX_CLIENTS},
@@ -171,16 +187,21 @@ def _gatehouse(database: Database, name: str, command: Sequence[str]) -> Iterato
                 "max_connections": 2 * POOL_SIZE,
             }
         },
-        "users": {"app": {"password": {"file": "secret"}, "tenants": "*"}},
-        "tenants": {TENANT: {"placement": placement}},
+        "users": {GATEHOUSE_USER: {"password": {"file": "secret"}, "tenants": "*"}},
+        "tenants": {tenant: {"placement": PLACEMENT} for tenant in (TENANT, OTHER_TENANT)},
     }
+    if tenants_file is not None:
+        config["tenants_file"] = str(_file(database, name, "tenants.yaml", tenants_file))
     path = _file(database, name, "gatehouse.yaml", yaml.safe_dump(config, sort_keys=False))
-    with _running(database, name, [*command, "serve", "--config", str(path)], port) as pid:
-        version = _first_line([*command, "--version"], r"gatehouse (\S+)")
+    timeout_s = START_TIMEOUT_S if tenants_file is None else LONG_START_TIMEOUT_S
+    version = _first_line([*command, "--version"], r"gatehouse (\S+)")
+    began = time.monotonic()
+    with _running(database, name, [*command, "serve", "--config", str(path)], port, timeout_s) as pid:
+        start_s = time.monotonic() - began
         kind = "compiled" if _is_compiled(pid) else "plain Python"
-        yield Endpoint(
-            name, Role.GATEHOUSE, port, f"app.{TENANT}", database.login_password, pid, f"Gatehouse {version}, {kind}"
-        )
+        version = f"Gatehouse {version}, {kind}"
+        user = f"{GATEHOUSE_USER}.{TENANT}"
+        yield Endpoint(name, Role.GATEHOUSE, port, user, database.login_password, pid, version, start_s)
 
 
 def _is_compiled(pid: int) -> bool:
@@ -190,7 +211,9 @@ def _is_compiled(pid: int) -> bool:
 
 
 @contextmanager
-def _running(database: Database, name: str, command: Sequence[str], port: int) -> Iterator[int]:
+def _running(
+    database: Database, name: str, command: Sequence[str], port: int, timeout_s: float = START_TIMEOUT_S
+) -> Iterator[int]:
     """A proxy that runs as PostgreSQL's account does (PgBouncer refuses root) until the end; gives its process id."""
     log_path = database.folder / f"{name}.log"
     is_root = database.account.uid is not None and "serve" not in command
@@ -206,7 +229,7 @@ def _running(database: Database, name: str, command: Sequence[str], port: int) -
             extra_groups=[] if is_root else None,
         )
     try:
-        _wait_until_it_listens(process, port, name, log_path)
+        _wait_until_it_listens(process, port, name, log_path, timeout_s)
         yield process.pid
     finally:
         process.terminate()
@@ -217,13 +240,15 @@ def _running(database: Database, name: str, command: Sequence[str], port: int) -
             process.wait()
 
 
-def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int, name: str, log_path: Path) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_S
+def _wait_until_it_listens(
+    process: subprocess.Popen[bytes], port: int, name: str, log_path: Path, timeout_s: float
+) -> None:
+    deadline = time.monotonic() + timeout_s
     while process.poll() is None and time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex((HOST, port)) == 0:
                 return
-        time.sleep(0.05)
+        time.sleep(0.01)
     said = "\n".join(log_path.read_text(errors="replace").splitlines()[-8:])
     raise LaunchError(f"{name} did not start: {said or 'it said nothing'}")
 

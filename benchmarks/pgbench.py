@@ -10,135 +10,117 @@ import math
 import re
 import subprocess
 import tempfile
-import time
 from bisect import bisect_left
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from benchmarks.endpoints import Endpoint
-from benchmarks.system import cpu_seconds, resident_kb
-from benchmarks.workloads import Workload
+from benchmarks.measurement import Measurement, RunFailed, percentile
+from benchmarks.system import CpuWatch, resident_kb
 
-SAMPLE_INTERVAL_S: Final = 0.04
+SCRIPTS: Final = Path(__file__).parent / "scripts"
 RUN_IN_S: Final = 0.2
 """Left out at the start: plans and caches fill."""
 TIMEOUT_MARGIN_S: Final = 60.0
 
 
-class RunFailed(Exception):
-    """pgbench did not get through."""
-
-
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One endpoint, one workload, once. CPU and memory are None where there is no proxy.
+class Job:
+    """What pgbench shall do; `rate`: transactions per second in all, if they are not to come as fast as they can."""
 
-    With a login per transaction the percentiles are None, because pgbench's threads stand still while they log in, and
-    `mean_ms` is the time a login took.
-    """
+    script: str
+    protocol: str = "prepared"
+    clients: int = 16
+    rate: int = 0
 
-    tps: float
-    mean_ms: float
-    p50_ms: float | None
-    p99_ms: float | None
-    cpu_us: float | None
-    resident_kb: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    at: float
-    cpu_s: float
+    def command(self, pgbench: Path | str, seconds: int, folder: Path | str = "benchmarks/scripts") -> list[str]:
+        """pgbench's arguments, without where to connect."""
+        arguments = [str(pgbench), "-n", "-M", self.protocol, "-c", str(self.clients), "-j", str(min(2, self.clients))]
+        arguments += ["-T", str(seconds), *(["-R", str(self.rate)] if self.rate else [])]
+        return [*arguments, "-f", f"{folder}/{self.script}.sql"]
 
 
-def command(pgbench: Path | str, script: Path | str, workload: Workload, seconds: int) -> list[str]:
-    """pgbench's arguments, without where to connect."""
-    arguments = [str(pgbench), "-n", "-M", workload.protocol, "-c", str(workload.clients)]
-    arguments += ["-j", str(min(2, workload.clients)), "-T", str(seconds)]
-    return [*arguments, *(["-C"] if workload.reconnects else []), "-f", str(script)]
+@dataclass(slots=True)
+class Log:
+    """Transactions in order of their ends (epoch seconds), each with how long it took (ms); what pgbench said."""
+
+    ends: list[float] = field(default_factory=list)
+    took_ms: list[float] = field(default_factory=list)
+    output: str = ""
+
+    def between(self, begin: float, end: float) -> list[float]:
+        """How long those took that ended then, the shortest first."""
+        return sorted(self.took_ms[bisect_left(self.ends, begin) : bisect_left(self.ends, end)])
+
+    def summary(self, label: str) -> float:
+        """A figure of pgbench's summary, in milliseconds."""
+        found = re.search(rf"^{label} = ([\d.]+) ms", self.output, re.MULTILINE)
+        return float(found[1]) if found else math.nan
 
 
-def check(pgbench: Path, endpoint: Endpoint, script: Path) -> None:
+def check(pgbench: Path, endpoint: Endpoint, script: str) -> None:
     """Run a script once; raises `RunFailed` with what pgbench said."""
-    arguments = [str(pgbench), "-n", "-t", "1", "-f", str(script)]
-    done = subprocess.run(arguments, capture_output=True, text=True, env=endpoint.environment, timeout=30)
+    arguments = [str(pgbench), "-n", "-t", "1", "-f", f"{SCRIPTS}/{script}.sql"]
+    done = subprocess.run(arguments, capture_output=True, text=True, env=endpoint.environment(), timeout=30)
     if done.returncode != 0:
         raise RunFailed(f"{endpoint.name}: {done.stderr.strip()}")
 
 
-def measure(pgbench: Path, endpoint: Endpoint, workload: Workload, seconds: int) -> Run:
-    """Run the workload for so many seconds; raises `RunFailed` with what pgbench said."""
+def measure(pgbench: Path, endpoint: Endpoint, job: Job, seconds: int, user: str | None = None) -> Measurement:
+    """Run the job for so many seconds; raises `RunFailed` with what pgbench said."""
+    with CpuWatch(endpoint.pid) as cpu, running(pgbench, endpoint, job, seconds, user) as log:
+        pass
+    if len(log.ends) < 10:
+        raise RunFailed(f"{endpoint.name}: too few transactions to say anything")
+    begin, end = log.ends[0] + RUN_IN_S, log.ends[-1]
+    used = cpu.between(begin, end)
+    if used is not None:
+        begin, end, _ = used
+    took_ms = log.between(begin, end)
+    if not took_ms:
+        raise RunFailed(f"{endpoint.name}: nothing ended in the time measured")
+    return {
+        "tps": len(took_ms) / (end - begin),
+        "mean_ms": log.summary("latency average"),
+        "p50_ms": percentile(took_ms, 0.50),
+        "p99_ms": percentile(took_ms, 0.99),
+        "cpu_us": None if used is None else used[2] / len(took_ms) * 1e6,
+        "resident_kb": None if endpoint.pid is None else resident_kb(endpoint.pid),
+    }
+
+
+@contextmanager
+def running(pgbench: Path, endpoint: Endpoint, job: Job, seconds: int, user: str | None = None) -> Iterator[Log]:
+    """pgbench at work; the log is filled when the context ends. Raises `RunFailed` then."""
+    log = Log()
     with tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as folder:
-        arguments = command(pgbench, workload.script_for(endpoint.role), workload, seconds)
-        arguments += ["-l", f"--log-prefix={folder}/log"]
-        samples, output = _run_sampled(arguments, endpoint, seconds)
-        ends, latencies = _read_logs(Path(folder))
-        return _evaluate(endpoint, workload, samples, output, ends, latencies)
-
-
-def _run_sampled(arguments: list[str], endpoint: Endpoint, seconds: int) -> tuple[list[_Sample], str]:
-    deadline = time.monotonic() + seconds + TIMEOUT_MARGIN_S
-    samples: list[_Sample] = []
-    with subprocess.Popen(
-        arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=endpoint.environment
-    ) as process:
-        while process.poll() is None:
-            if time.monotonic() > deadline:
+        command = [*job.command(pgbench, seconds, SCRIPTS), "-l", f"--log-prefix={folder}/log"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=endpoint.environment(user)
+        )
+        try:
+            yield log
+            log.output, _ = process.communicate(timeout=seconds + TIMEOUT_MARGIN_S)
+        except subprocess.TimeoutExpired:
+            raise RunFailed(f"{endpoint.name}: pgbench did not end") from None
+        finally:
+            if process.poll() is None:
                 process.kill()
-                raise RunFailed(f"{endpoint.name}: pgbench did not end")
-            if endpoint.pid is not None:
-                samples.append(_Sample(time.time(), cpu_seconds(endpoint.pid)))
-            time.sleep(SAMPLE_INTERVAL_S)
-        output = process.stdout.read() if process.stdout else ""
-    if process.returncode != 0:
-        raise RunFailed(f"{endpoint.name}: {output.strip()[-600:]}")
-    return samples, output
+                process.communicate()
+        if process.returncode != 0:
+            raise RunFailed(f"{endpoint.name}: {log.output.strip()[-600:]}")
+        _read_logs(Path(folder), log)
 
 
-def _read_logs(folder: Path) -> tuple[list[float], list[int]]:
-    """When each transaction ended (epoch seconds) and how long it took (µs), in order of their ends."""
-    rows: list[tuple[float, int]] = []
+def _read_logs(folder: Path, log: Log) -> None:
+    rows: list[tuple[float, float]] = []
     for path in folder.iterdir():
         for line in path.read_text().splitlines():
-            # client, transaction, time, script, epoch seconds, microseconds
+            # client, transaction, time in microseconds, script, epoch seconds, microseconds
             _, _, latency, _, second, microsecond, *_ = line.split()
-            rows.append((int(second) + int(microsecond) / 1e6, int(latency)))
+            rows.append((int(second) + int(microsecond) / 1e6, int(latency) / 1e3))
     rows.sort()
-    return [end for end, _ in rows], [latency for _, latency in rows]
-
-
-def _evaluate(
-    endpoint: Endpoint, workload: Workload, samples: list[_Sample], output: str, ends: list[float], latencies: list[int]
-) -> Run:
-    if len(ends) < 10:
-        raise RunFailed(f"{endpoint.name}: too few transactions to say anything")
-    begin, end = ends[0] + RUN_IN_S, ends[-1]
-    inside = [sample for sample in samples if begin <= sample.at <= end]
-    if len(inside) >= 2:
-        begin, end = inside[0].at, inside[-1].at
-    first, last = bisect_left(ends, begin), bisect_left(ends, end)
-    count = last - first
-    if count < 1:
-        raise RunFailed(f"{endpoint.name}: nothing ended in the time measured")
-    cpu_us = (inside[-1].cpu_s - inside[0].cpu_s) / count * 1e6 if len(inside) >= 2 else None
-    ordered = sorted(latencies[first:last])
-    mean_ms = _number(output, "average connection time") if workload.reconnects else _number(output, "latency average")
-    return Run(
-        tps=count / (end - begin),
-        mean_ms=mean_ms,
-        p50_ms=None if workload.reconnects else _percentile(ordered, 0.50) / 1e3,
-        p99_ms=None if workload.reconnects else _percentile(ordered, 0.99) / 1e3,
-        cpu_us=cpu_us,
-        resident_kb=None if endpoint.pid is None else resident_kb(endpoint.pid),
-    )
-
-
-def _percentile(ordered: list[int], fraction: float) -> int:
-    return ordered[min(len(ordered) - 1, math.ceil(fraction * len(ordered)) - 1)]
-
-
-def _number(output: str, label: str) -> float:
-    """A figure of pgbench's summary, in milliseconds."""
-    found = re.search(rf"^{label} = ([\d.]+) ms", output, re.MULTILINE)
-    return float(found[1]) if found else math.nan
+    log.ends, log.took_ms = [end for end, _ in rows], [took for _, took in rows]

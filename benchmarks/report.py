@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,19 +17,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.endpoints import Endpoint, Role
-from benchmarks.pgbench import Run, command
+from benchmarks.measurement import FIGURES, Measurement
 from benchmarks.rounds import Outcome, Plan
 
-Figure = Callable[[Run], float | None]
-
-FIGURES: Final[dict[str, Figure]] = {
-    "tps": lambda run: run.tps,
-    "mean_ms": lambda run: run.mean_ms,
-    "p50_ms": lambda run: run.p50_ms,
-    "p99_ms": lambda run: run.p99_ms,
-    "cpu_us": lambda run: run.cpu_us,
-    "resident_kb": lambda run: run.resident_kb,
-}
+_BASES: Final = (Role.POOLER, Role.SPLICE)
+Runs = Sequence[Measurement | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +39,16 @@ def spread_of(values: Sequence[float | None]) -> Spread | None:
     return Spread(statistics.median(there), min(there), max(there)) if there else None
 
 
-def figure_of(runs: Sequence[Run | None], figure: Figure) -> Spread | None:
+def figure_of(runs: Runs, name: str) -> Spread | None:
     """One figure over the rounds of an endpoint."""
-    return spread_of([figure(run) if run else None for run in runs])
+    return spread_of([run.get(name) if run else None for run in runs])
 
 
-def ratio_of(runs: Sequence[Run | None], base: Sequence[Run | None], figure: Figure) -> Spread | None:
+def ratio_of(runs: Runs, base: Runs, name: str) -> Spread | None:
     """The figure divided by the base's, round by round."""
     ratios: list[float | None] = []
     for run, other in zip(runs, base, strict=True):
-        above, below = (figure(run) if run else None), (figure(other) if other else None)
+        above, below = (run.get(name) if run else None), (other.get(name) if other else None)
         ratios.append(above / below if above is not None and below else None)
     return spread_of(ratios)
 
@@ -69,37 +61,50 @@ def document(
         **circumstances,
         "plan": {"rounds": plan.rounds, "seconds": plan.seconds},
         "endpoints": {endpoint.name: endpoint.version for endpoint in endpoints},
-        "workloads": {outcome.workload.name: _outcome(endpoints, outcome, plan) for outcome in outcomes},
+        "roles": {endpoint.name: endpoint.role.value for endpoint in endpoints},
+        "workloads": {outcome.workload.name: _outcome(outcome, plan) for outcome in outcomes},
     }
 
 
-def _outcome(endpoints: Sequence[Endpoint], outcome: Outcome, plan: Plan) -> dict[str, Any]:
-    workload = outcome.workload
+def _outcome(outcome: Outcome, plan: Plan) -> dict[str, Any]:
     results: dict[str, Any] = {}
-    for endpoint in endpoints:
-        if (runs := outcome.runs.get(endpoint.name)) is None:
-            continue
-        script = workload.script_for(endpoint.role)
-        figures = {name: figure_of(runs, figure) for name, figure in FIGURES.items()}
-        ratios = {
-            base.name: {
-                name: ratio_of(runs, outcome.runs[base.name], FIGURES[name]) for name in ("tps", "cpu_us", "p50_ms")
-            }
-            for base in endpoints
-            if base.role in (Role.POOLER, Role.SPLICE) and base.name in outcome.runs and base is not endpoint
-        }
+    for endpoint in outcome.endpoints:
+        runs = outcome.runs[endpoint.name]
         results[endpoint.name] = {
-            "command": " ".join(command("pgbench", f"benchmarks/scripts/{script.name}", workload, plan.seconds)),
-            "figures": {name: asdict(spread) if spread else None for name, spread in figures.items()},
+            "command": outcome.workload.command(endpoint, plan.seconds),
+            "figures": {name: _as_dict(figure_of(runs, name)) for name in outcome.workload.figures},
             "ratio_to": {
-                base: {name: asdict(spread) if spread else None for name, spread in values.items()}
-                for base, values in ratios.items()
+                base.name: {
+                    name: _as_dict(ratio_of(runs, outcome.runs[base.name], name)) for name in outcome.workload.ratios
+                }
+                for base in _bases(outcome)
+                if base is not endpoint
             },
-            "idle_client_kb": outcome.idle_client_kb.get(endpoint.name),
             "failure": outcome.failures.get(endpoint.name),
-            "rounds": [asdict(run) if run else None for run in runs],
+            "rounds": list(runs),
         }
-    return {"title": workload.title, "results": results}
+    failure = outcome.failures.get(outcome.workload.name)
+    return {"title": outcome.workload.title, "failure": failure, "results": results}
+
+
+def _as_dict(spread: Spread | None) -> dict[str, float] | None:
+    return asdict(spread) if spread else None
+
+
+def _bases(outcome: Outcome) -> list[Endpoint]:
+    """The peers that others are compared with."""
+    return [endpoint for endpoint in outcome.endpoints if endpoint.role in _BASES]
+
+
+def _shown_ratios(outcome: Outcome) -> list[tuple[Endpoint, str]]:
+    """What the table compares: all with the pooler, and CPU alone with the splice, lest it get too wide."""
+    ratios = outcome.workload.ratios
+    return [
+        (base, name)
+        for base in _bases(outcome)
+        for name in ratios
+        if base.role is Role.POOLER or name.startswith("cpu_us")
+    ]
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -108,49 +113,38 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def print_tables(console: Console, endpoints: Sequence[Endpoint], outcomes: Sequence[Outcome]) -> None:
-    """One table per workload."""
-    bases = [endpoint for endpoint in endpoints if endpoint.role in (Role.POOLER, Role.SPLICE)]
-    for outcome in outcomes:
-        console.print(_table(endpoints, outcome, [base for base in bases if base.name in outcome.runs]))
-        for name, reason in outcome.failures.items():
-            console.print(f"  [red]{name} failed:[/] {escape(reason.splitlines()[0][:160])}", soft_wrap=True)
-        console.print()
+def print_outcome(console: Console, outcome: Outcome) -> None:
+    """One workload's table."""
+    if outcome.endpoints:
+        console.print(_table(outcome))
+    for name, reason in outcome.failures.items():
+        console.print(f"  [red]{name} failed:[/] {escape(reason.splitlines()[0][:160])}", soft_wrap=True)
+    console.print()
 
 
-def _table(endpoints: Sequence[Endpoint], outcome: Outcome, bases: Sequence[Endpoint]) -> Table:
-    table = Table(box=None, title=outcome.workload.title, title_justify="left", padding=(0, 2, 0, 0))
-    table.add_column("")
-    mean = "login ms" if outcome.workload.reconnects else "mean ms"
-    for heading in ("tps", mean, "p50 ms", "p99 ms", "CPU µs", "low-high", "RSS MB"):
-        table.add_column(heading, justify="right")
-    if outcome.workload.idle:
-        table.add_column("kB/idle", justify="right")
-    for base in bases:
-        table.add_column(f"tps ÷ {base.name}", justify="right")
-        table.add_column(f"CPU ÷ {base.name}", justify="right")
-    for endpoint in endpoints:
-        if endpoint.name in outcome.runs:
-            table.add_row(endpoint.name, *_cells(endpoint, outcome, bases))
+def _table(outcome: Outcome) -> Table:
+    workload = outcome.workload
+    table = Table(box=None, title=f"{workload.name}: {workload.title}", title_justify="left", padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True)
+    for name in workload.figures:
+        table.add_column(FIGURES[name].heading, justify="right")
+        if name == "cpu_us":
+            table.add_column("low-high", justify="right")
+    for base, name in _shown_ratios(outcome):
+        table.add_column(f"{FIGURES[name].plain_heading} ÷ {base.name.split()[0]}", justify="right")
+    for endpoint in outcome.endpoints:
+        table.add_row(endpoint.name, *_cells(outcome, outcome.runs[endpoint.name]))
     return table
 
 
-def _cells(endpoint: Endpoint, outcome: Outcome, bases: Sequence[Endpoint]) -> list[str]:
-    runs = outcome.runs[endpoint.name]
-    figures = {name: figure_of(runs, figure) for name, figure in FIGURES.items()}
-    cpu, resident = figures["cpu_us"], figures["resident_kb"]
-    cells = [_show(figures["tps"], ".0f"), *(_show(figures[name], ".2f") for name in ("mean_ms", "p50_ms", "p99_ms"))]
-    cells += [_show(cpu, ".1f"), f"{cpu.low:.1f}-{cpu.high:.1f}" if cpu else "", ""]
-    if resident:
-        cells[-1] = f"{resident.median / 1024:.0f}"
-    if outcome.workload.idle:
-        cost = outcome.idle_client_kb.get(endpoint.name)
-        cells.append("" if cost is None else f"{cost:.1f}")
-    for base in bases:
-        others = outcome.runs[base.name]
-        cells += [_show(ratio_of(runs, others, FIGURES[name]), ".2f") for name in ("tps", "cpu_us")]
+def _cells(outcome: Outcome, runs: Runs) -> list[str]:
+    cells: list[str] = []
+    for name in outcome.workload.figures:
+        spread, figure = figure_of(runs, name), FIGURES[name]
+        cells.append(figure.show(spread.median) if spread else "")
+        if name == "cpu_us":
+            cells.append(f"{figure.show(spread.low)}-{figure.show(spread.high)}" if spread else "")
+    for base, name in _shown_ratios(outcome):
+        ratio = ratio_of(runs, outcome.runs[base.name], name)
+        cells.append(f"{ratio.median:.2f}" if ratio else "")
     return cells
-
-
-def _show(spread: Spread | None, form: str) -> str:
-    return format(spread.median, form) if spread else ""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from benchmarks import pgbench
 from benchmarks.endpoints import Endpoint, Role
-from benchmarks.idle import idle_clients
-from benchmarks.pgbench import Run, RunFailed
-from benchmarks.workloads import SCRIPTS, Workload
+from benchmarks.load.process import LoadFailed
+from benchmarks.measurement import Measurement, RunFailed
+from benchmarks.site import Site, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +18,7 @@ class Plan:
 
     rounds: int
     seconds: int
-    workloads: tuple[Workload, ...]
+    workloads: Sequence[Workload]
 
 
 @dataclass(slots=True)
@@ -28,46 +26,42 @@ class Outcome:
     """All runs of one workload: by endpoint, one per round; None where a run failed, with the reason in `failures`."""
 
     workload: Workload
-    runs: dict[str, list[Run | None]] = field(default_factory=dict)
+    endpoints: Sequence[Endpoint] = ()
+    runs: dict[str, list[Measurement | None]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-    idle_client_kb: dict[str, float] = field(default_factory=dict)
 
 
 Tell = Callable[[str], None]
 
 
-def check_endpoints(program: Path, endpoints: Sequence[Endpoint]) -> None:
+def check_endpoints(site: Site) -> None:
     """See that each endpoint shows the tenant its rows, lest nothing be measured quickly; raises `RunFailed`."""
-    for endpoint in endpoints:
+    for endpoint in site.endpoints:
         script = "check_by_proxy" if endpoint.role is Role.GATEHOUSE else "check_by_application"
-        pgbench.check(program, endpoint, SCRIPTS / f"{script}.sql")
+        pgbench.check(site.pgbench, endpoint, script)
 
 
-def measure_all(program: Path, endpoints: Sequence[Endpoint], plan: Plan, tell: Tell) -> list[Outcome]:
-    """Carry out the plan; a run that fails is recorded, not raised."""
-    return [_measure_workload(program, endpoints, workload, plan, tell) for workload in plan.workloads]
-
-
-def _measure_workload(
-    program: Path, endpoints: Sequence[Endpoint], workload: Workload, plan: Plan, tell: Tell
-) -> Outcome:
-    # Idle clients of what does not pool are idle servers: another matter, and PostgreSQL's limit.
-    taking_part = [endpoint for endpoint in endpoints if endpoint.pools or not workload.idle]
-    outcome = Outcome(workload, {endpoint.name: [] for endpoint in taking_part})
-    no_clients: AbstractContextManager[dict[str, float]] = nullcontext({})
-    with idle_clients(taking_part, workload.idle) if workload.idle else no_clients as costs:
-        outcome.idle_client_kb.update(costs)
-        for number in range(plan.rounds):
-            tell(f"{workload.name}: round {number + 1} of {plan.rounds}")
-            shift = number % len(taking_part)
-            for endpoint in taking_part[shift:] + taking_part[:shift]:
-                outcome.runs[endpoint.name].append(_try(program, endpoint, outcome, plan.seconds))
+def measure_workload(site: Site, workload: Workload, plan: Plan, tell: Tell) -> Outcome:
+    """All rounds of one workload; a run that fails is recorded, not raised."""
+    outcome = Outcome(workload)
+    tell(f"{workload.name}: making ready")
+    try:
+        with workload.open(site) as endpoints:
+            outcome.endpoints = endpoints
+            outcome.runs = {endpoint.name: [] for endpoint in endpoints}
+            for number in range(plan.rounds):
+                tell(f"{workload.name}: round {number + 1} of {plan.rounds}")
+                shift = number % len(endpoints)
+                for endpoint in [*endpoints[shift:], *endpoints[:shift]]:
+                    outcome.runs[endpoint.name].append(_try(site, endpoint, outcome, plan.seconds))
+    except LoadFailed as error:
+        outcome.failures[workload.name] = str(error)
     return outcome
 
 
-def _try(program: Path, endpoint: Endpoint, outcome: Outcome, seconds: int) -> Run | None:
+def _try(site: Site, endpoint: Endpoint, outcome: Outcome, seconds: int) -> Measurement | None:
     try:
-        return pgbench.measure(program, endpoint, outcome.workload, seconds)
-    except RunFailed as error:
+        return outcome.workload.measure(site, endpoint, seconds)
+    except (RunFailed, LoadFailed) as error:
         outcome.failures[endpoint.name] = str(error)
         return None

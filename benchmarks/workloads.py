@@ -1,63 +1,38 @@
-"""What is measured: pgbench scripts, the protocol they are sent in, and how many clients send them."""
+"""What is measured, in the order of the tables."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from benchmarks.endpoints import Role
+from benchmarks.measures.copying import Copying
+from benchmarks.measures.logins import Connecting, Storm
+from benchmarks.measures.neighbours import Neighbours
+from benchmarks.measures.tenants import Tenants
+from benchmarks.measures.transactions import AmongIdleClients, Transactions
+from benchmarks.pgbench import Job
+from benchmarks.site import Workload
 
-SCRIPTS: Final = Path(__file__).parent / "scripts"
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """One line of comparison.
-
-    `gatehouse_script` is what Gatehouse's clients send when it differs: they need not say which tenant they are. `idle`
-    clients are logged in and silent meanwhile; `reconnects` logs in anew for every transaction.
-    """
-
-    name: str
-    title: str
-    protocol: str
-    script: str
-    gatehouse_script: str | None = None
-    clients: int = 16
-    idle: int = 0
-    reconnects: bool = False
-
-    def script_for(self, role: Role) -> Path:
-        """The pgbench script that clients of such an endpoint run."""
-        own = self.gatehouse_script if role is Role.GATEHOUSE else None
-        return SCRIPTS / f"{own or self.script}.sql"
+_PREPARED: Final = Job("select")
+_TENANT: Final = "one tenant's row: Gatehouse 1 statement, the others 4"
 
 
-def _by_key(name: str, title: str, protocol: str, clients: int = 16) -> Workload:
-    return Workload(name, title, protocol, "select", clients=clients)
-
-
-def _tenant(name: str, title: str, script: str) -> Workload:
-    return Workload(name, title, "prepared", script, gatehouse_script="tenant_by_proxy")
-
-
-def _idle(count: int) -> Workload:
-    title = f"SELECT by key, prepared, 16 clients, while {count:,} others are idle"
-    return Workload(f"idle-{count}", title, "prepared", "select", idle=count)
-
-
-WORKLOADS: Final = (
-    _by_key("simple", "SELECT by key, simple protocol, 16 clients", "simple"),
-    _by_key("extended", "SELECT by key, extended protocol, 16 clients", "extended"),
-    _by_key("prepared", "SELECT by key, prepared, 16 clients", "prepared"),
-    _by_key("prepared-1", "SELECT by key, prepared, 1 client (latency)", "prepared", clients=1),
-    _tenant("tenant-4", "one tenant's row: Gatehouse 1 statement, the others 4 in turn", "tenant_by_application"),
-    _tenant("tenant-pipelined", "one tenant's row: Gatehouse 1 statement, the others 4 pipelined", "tenant_pipelined"),
-    Workload("tpcb", "BEGIN, UPDATE, SELECT, INSERT, END, prepared, 16 clients", "prepared", "tpcb_like"),
-    Workload("rows-10kb", "one row of 10 kB by key, prepared, 16 clients", "prepared", "rows_10kb"),
-    Workload("connect", "log in with SCRAM, SELECT by key, leave; 16 at a time", "simple", "select", reconnects=True),
-    _idle(10),
-    _idle(100),
-    _idle(1000),
-)
+def all_workloads() -> list[Workload]:
+    """Made anew, because they keep what they find out between opening and measuring."""
+    return [
+        Transactions("simple", "SELECT by key, simple protocol, 16 clients", Job("select", "simple")),
+        Transactions("extended", "SELECT by key, extended protocol, 16 clients", Job("select", "extended")),
+        Transactions("prepared", "SELECT by key, prepared, 16 clients", _PREPARED),
+        Transactions("prepared-1", "SELECT by key, prepared, 1 client (latency)", Job("select", clients=1)),
+        Transactions("tenant-4", f"{_TENANT} in turn", Job("tenant_by_application"), "tenant_by_proxy"),
+        Transactions("tenant-pipelined", f"{_TENANT} pipelined", Job("tenant_pipelined"), "tenant_by_proxy"),
+        Transactions("block-3", "BEGIN, three SELECTs, COMMIT, prepared, 16 clients", Job("block_of_three")),
+        Transactions("tpcb", "BEGIN, UPDATE, SELECT, INSERT, END, prepared, 16 clients", Job("tpcb_like")),
+        Transactions("rows-10kb", "one row of 10 kB by key, prepared, 16 clients", Job("rows_10kb")),
+        Copying("copy-in", "COPY FROM STDIN, 1 client", is_in=True),
+        Copying("copy-out", "COPY TO STDOUT, 1 client", is_in=False),
+        Connecting(),
+        Storm(),
+        *(AmongIdleClients(count, _PREPARED, is_long=count > 1000) for count in (10, 100, 1000, 10_000)),
+        *(Tenants(count, is_long=count > 10_000) for count in (1, 100, 10_000, 100_000)),
+        Neighbours(),
+    ]

@@ -56,6 +56,7 @@ HOT_MODULES: Final = (
     "proxy/server/units.py",
     "proxy/server/ledger.py",
     "proxy/server/prepared.py",
+    "proxy/server/ports.py",
     "proxy/server/connection.py",
     "proxy/pool/limits.py",
     "proxy/pool/idle.py",
@@ -63,6 +64,9 @@ HOT_MODULES: Final = (
     "proxy/pool/waiters.py",
     "proxy/pool/core.py",
     "proxy/pool/pool.py",
+    "proxy/client/states.py",
+    "proxy/client/ports.py",
+    "proxy/client/keeping.py",
     "proxy/client/session.py",
     "proxy/client/intake.py",
     "proxy/client/statements.py",
@@ -70,6 +74,7 @@ HOT_MODULES: Final = (
     "proxy/client/extended.py",
     "proxy/client/replies.py",
     "proxy/client/rewrite.py",
+    "proxy/client/arrival.py",
     "proxy/client/connection.py",
 )
 

@@ -251,6 +251,12 @@ class TenantMoved(ProxyError):
     sqlstate, severity, kind = "57P01", "FATAL", ErrorKind.TENANT
 
 
+class InternalError(ProxyError):
+    """A fault of Gatehouse's own."""
+
+    sqlstate, severity, kind = "XX000", "FATAL", ErrorKind.SERVER
+
+
 class ShuttingDown(ProxyError):
     """Gatehouse is stopping."""
 

@@ -15,6 +15,8 @@ CREATE TABLE history (aid int NOT NULL, delta int NOT NULL, at timestamptz NOT N
 -- Stored as it is, neither compressed nor out of line twice: the proxies are measured, not TOAST.
 CREATE TABLE documents (id int PRIMARY KEY, body text NOT NULL);
 ALTER TABLE documents ALTER COLUMN body SET STORAGE EXTERNAL;
+-- What COPY reads into and throws away.
+CREATE UNLOGGED TABLE bulk (line text NOT NULL);
 -- The tenants' table: forced row-level security, as deploy/sql/shared_tables.sql has it.
 CREATE TABLE orders (
     tenant_id text NOT NULL DEFAULT nullif(current_setting('app.tenant_id', true), ''),
@@ -32,6 +34,6 @@ ALTER TABLE orders FORCE ROW LEVEL SECURITY;
 CREATE POLICY tenant_isolation ON orders
     USING (tenant_id = nullif(current_setting('app.tenant_id', true), ''))
     WITH CHECK (tenant_id = nullif(current_setting('app.tenant_id', true), ''));
-GRANT SELECT, INSERT, UPDATE ON accounts, history, documents, orders TO gatehouse;
+GRANT SELECT, INSERT, UPDATE ON accounts, history, documents, bulk, orders TO gatehouse;
 RESET ROLE;
 VACUUM ANALYZE;

@@ -125,7 +125,7 @@ def _pool_row(pool: PoolSnapshot) -> str:
     waiting = "hot" if pool.maxwait_seconds >= _LONG_WAIT_S else "warm"
     return "".join(
         [
-            f"<th>{escape(pool.database)} <small>{escape(pool.user)} on {escape(pool.cluster)}</small></th>",
+            f"<th>{escape(pool.database)} <small>{escape(pool.user)} on {escape(pool.cluster)}{_mode(pool)}</small></th>",
             f'<td class="left">{_bar(pool)}</td>',
             _cell(pool.cl_active),
             _cell(pool.cl_waiting, waiting),
@@ -140,6 +140,10 @@ def _pool_row(pool: PoolSnapshot) -> str:
             _cell(pool.connect_errors_total, "warm"),
         ]
     )
+
+
+def _mode(pool: PoolSnapshot) -> str:
+    return "" if pool.mode == "transaction" else f", {escape(pool.mode)} mode"
 
 
 def _bar(pool: PoolSnapshot) -> str:
@@ -232,6 +236,7 @@ def _causes(status: Status) -> str:
         ),
         ("Errors by kind", status.errors, "its own"),
         ("Statements refused", status.guard_refusals, ""),
+        ("Time limits", status.timeouts, "clients over them"),
         (
             "Registry",
             {

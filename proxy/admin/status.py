@@ -68,6 +68,7 @@ class Status:
     logins_refused: Mapping[str, int]
     guard_refusals: Mapping[str, int]
     errors: Mapping[str, int]
+    timeouts: Mapping[str, int]
 
     @property
     def uptime_seconds(self) -> float:
@@ -98,7 +99,9 @@ def status_of(
     total = Traffic.total(counters.values())
     rates = Rates.of(Traffic.total(moved[1].values()), moved[0]) if moved else None
     process = scrape.process
-    pools = sorted(scrape.pools, key=lambda pool: (-pool.cl_waiting, -pool.sv_active, pool.database, pool.user))
+    pools = sorted(
+        scrape.pools, key=lambda pool: (-pool.cl_waiting, -pool.sv_active, pool.database, pool.user, pool.mode)
+    )
     problems = sorted(_problems(checks, process.config, pools), key=lambda problem: not problem.is_severe)
     return Status(
         version=process.version,
@@ -124,6 +127,7 @@ def status_of(
         logins_refused=process.login_refused,
         guard_refusals=process.guard_refusals,
         errors={kind: count for kind, count in process.errors.items() if count},
+        timeouts={limit: count for limit, count in process.timeouts.items() if count},
     )
 
 
@@ -170,7 +174,7 @@ def _servers(pools: list[PoolSnapshot]) -> dict[str, int]:
 def _waiting(pool: PoolSnapshot) -> str:
     clients = "1 client waits" if pool.cl_waiting == 1 else f"{pool.cl_waiting} clients wait"
     servers = f"{pool.sv_active} of {pool.max_size} servers are lent"
-    name = f"{pool.database} on {pool.cluster}"
+    name = f"{pool.database} on {pool.cluster}" + ("" if pool.mode == "transaction" else f" in {pool.mode} mode")
     return f"{clients} for a server of {name}, the longest for {pool.maxwait_seconds:.1f} s; {servers}."
 
 

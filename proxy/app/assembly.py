@@ -1,4 +1,4 @@
-"""Turn settings into what the layers below take: limits, policies, pool keys, TLS contexts."""
+"""Turn settings into what the layers below take: limits, pool keys, TLS contexts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,12 @@ import ssl
 
 from proxy.auth.scram import tls_server_end_point
 from proxy.client.services import ClientLimits
-from proxy.client.session import SessionLimits
-from proxy.context.context import ContextBuilder
 from proxy.credentials.sources import read_secret
 from proxy.errors import ConfigError
-from proxy.guard.rules import GuardPolicy
 from proxy.pool.limits import PoolKey, PoolLimits
 from proxy.server.connect import ServerOptions
 from proxy.settings.model import ClientTls, Cluster, Settings
-from proxy.tenants.model import DatabasePlacement, SchemaPlacement, SessionState, Tenant
-
-_ALWAYS_PROTECTED = frozenset({"role", "session_authorization"})
+from proxy.tenants.model import PoolMode, Tenant
 
 
 def server_options(settings: Settings) -> ServerOptions:
@@ -37,9 +32,10 @@ def pool_limits(settings: Settings, key: PoolKey) -> PoolLimits:
     """The settings of one pool; a cluster that left the configuration gets no new servers."""
     pool = settings.pool
     cluster = settings.clusters.get(key.cluster)
+    is_session = key.mode is PoolMode.SESSION
     return PoolLimits(
-        size=pool.size,
-        min_size=pool.min_size if cluster is not None else 0,
+        size=pool.session_size if is_session else pool.size,
+        min_size=pool.min_size if cluster is not None and not is_session else 0,
         wait_timeout_s=pool.wait_timeout_s,
         max_waiting=pool.max_waiting,
         idle_timeout_s=pool.idle_timeout_s,
@@ -51,36 +47,14 @@ def pool_limits(settings: Settings, key: PoolKey) -> PoolLimits:
     )
 
 
-def pool_key(settings: Settings, tenant: Tenant) -> PoolKey:
-    """The pool that serves a tenant."""
+def pool_key(settings: Settings, tenant: Tenant, mode: PoolMode) -> PoolKey:
+    """The pool that serves a tenant's clients in this mode. Raises ConfigError for a cluster that is not there."""
     placement = tenant.placement
     cluster = settings.clusters.get(placement.cluster)
     if cluster is None:
         raise ConfigError(f'tenant "{tenant.id}" lives on cluster "{placement.cluster}", which is not configured')
-    return PoolKey(placement.cluster, placement.database, cluster.user)
-
-
-def guard_policy(settings: Settings, builder: ContextBuilder, tenant: Tenant) -> GuardPolicy:
-    """What clients of this tenant may not do."""
-    path = builder.base_search_path(tenant) if isinstance(tenant.placement, SchemaPlacement) else None
-    return GuardPolicy(
-        protected=_ALWAYS_PROTECTED | frozenset(settings.context.tenant_settings),
-        allowed_search_path=None if path is None else frozenset(path),
-        # A database of its own: nobody else's data is there, so a statement may run without the context.
-        transaction_block_free=isinstance(tenant.placement, DatabasePlacement),
-        session_state_refused=tenant.tier.session_state is SessionState.REFUSE,
-    )
-
-
-def session_limits(settings: Settings) -> SessionLimits:
-    """What one client may send and hold."""
-    limits = settings.limits
-    return SessionLimits(
-        max_message_bytes=limits.max_message_bytes,
-        max_query_bytes=limits.max_query_bytes,
-        client_buffer_bytes=limits.client_buffer_bytes,
-        max_prepared_statements=limits.max_prepared_statements_per_client,
-    )
+    kept = PoolMode.SESSION if mode is PoolMode.SESSION else PoolMode.TRANSACTION
+    return PoolKey(placement.cluster, placement.database, cluster.user, kept)
 
 
 def client_limits(settings: Settings) -> ClientLimits:
@@ -88,11 +62,13 @@ def client_limits(settings: Settings) -> ClientLimits:
     limits, timeouts = settings.limits, settings.timeouts
     return ClientLimits(
         max_clients=limits.max_clients,
+        max_logins=limits.max_logins,
         max_clients_per_user=limits.max_clients_per_user,
         max_clients_per_tenant=limits.max_clients_per_tenant,
+        client_buffer_bytes=limits.client_buffer_bytes,
         login_timeout_s=timeouts.client_login_timeout_s,
-        idle_timeout_s=timeouts.client_idle_timeout_s,
         recovery_timeout_s=timeouts.server_recovery_timeout_s,
+        cancel_timeout_s=timeouts.cancel_timeout_s,
     )
 
 

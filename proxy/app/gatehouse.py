@@ -21,12 +21,13 @@ from proxy.app.health import ClusterHealth
 from proxy.app.listeners import Listeners
 from proxy.app.open_files import raise_file_limit
 from proxy.app.reload import Reloader
+from proxy.app.terms import Policies, TermsBook
 from proxy.app.users import ConfiguredUsers
 from proxy.app.view import ProxyView, ReloadRecord
 from proxy.auth.scram import SaltedPasswords
 from proxy.client.cancel_keys import CancelKeys
 from proxy.client.connection import ClientConnection
-from proxy.client.services import ClientServices
+from proxy.client.services import RECONFIGURED, ClientServices
 from proxy.client.session import SessionShared
 from proxy.context.context import ContextBuilder, InjectionNames
 from proxy.errors import ConfigError, ServerUnreachable
@@ -42,6 +43,7 @@ from proxy.server.connection import ServerConnection
 from proxy.server.prepared import StatementCatalog
 from proxy.settings.live import diff
 from proxy.settings.model import Settings
+from proxy.tenants.model import PoolMode
 from proxy.tenants.registry import TenantRegistry
 from proxy.tenants.yaml_source import SettingsSource
 
@@ -50,7 +52,7 @@ _AT_ONCE_S: Final = 1.0
 _POLL_S: Final = 0.02
 _FAREWELL_LOOKS: Final = 25
 _OTHER_FILES: Final = 100
-_RECONFIGURED: Final = "configuration changed"
+_CLIENTS_PER_TURN: Final = 200
 
 
 class Gatehouse:
@@ -75,6 +77,7 @@ class Gatehouse:
         self._admin: AdminServer | None = None
         self._stop_requested: asyncio.Event | None = None
         self._stops_at_once = False
+        self._telling: asyncio.Task[None] | None = None
         self._connectors = self._make_connectors(settings)
         self._open: dict[PoolKey, set[ServerConnection]] = {}
 
@@ -103,9 +106,7 @@ class Gatehouse:
             self._services,
         )
         try:
-            await self._listeners.open(
-                settings.listen, lambda is_unix: ClientConnection(self._services, is_unix=is_unix)
-            )
+            await self._open_listeners(settings)
             if settings.http is not None:
                 self._admin = AdminServer(settings.http.host, settings.http.port, view)
                 await self._admin.start()
@@ -125,9 +126,28 @@ class Gatehouse:
             tenants=len(self._source.tenants),
         )
 
+    async def _open_listeners(self, settings: Settings) -> None:
+        places = {
+            f"endpoints.{name}": endpoint.beside(settings.listen) for name, endpoint in settings.endpoints.items()
+        }
+        for section, place in {"listen": settings.listen, **places}.items():
+            mode = None if place.mode is None else PoolMode(place.mode)
+            await self._listeners.open(place, partial(self._client_connection, mode), section)
+            self._log.info(
+                "listening for clients",
+                endpoint=section,
+                host=place.host,
+                port=place.port,
+                unix_socket_dir=place.unix_socket_dir,
+                mode=place.mode or "that of the user, tier or pool",
+            )
+
+    def _client_connection(self, mode: PoolMode | None, is_unix: bool) -> ClientConnection:
+        return ClientConnection(self._services, is_unix=is_unix, mode=mode)
+
     def _warn_of_few_files(self, settings: Settings) -> None:
         servers = sum(cluster.max_connections for cluster in settings.clusters.values())
-        wanted = settings.limits.max_clients + servers + _OTHER_FILES
+        wanted = settings.limits.max_clients + settings.limits.max_logins + servers + _OTHER_FILES
         limit = raise_file_limit(wanted)
         if limit < wanted:
             self._log.warning(
@@ -192,6 +212,9 @@ class Gatehouse:
         self._log.info("gatehouse is stopping", clients=clients, immediate=immediate)
         if self._reloader is not None:
             await self._reloader.stop()
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
         await self._health.stop()
         self._listeners.close()
         if not immediate:
@@ -257,8 +280,7 @@ class Gatehouse:
 
     def _make_services(self, settings: Settings, clock: Callable[[], float]) -> ClientServices:
         tls, channel_binding = assembly.client_tls(settings.tls)
-        builder = self._make_builder(settings)
-        self._builder = builder
+        builder = ContextBuilder(settings.context.tenant_settings, settings.context.shared_schemas, self._names)
         return ClientServices(
             directory=self._users,
             mock_secret=secrets.token_bytes(32),
@@ -268,10 +290,12 @@ class Gatehouse:
             tenant_settings=settings.context.tenant_settings,
             registry=self._registry,
             pools=self._pools,
-            pool_key=lambda tenant: assembly.pool_key(self.settings, tenant),
-            policy=lambda tenant: assembly.guard_policy(self.settings, self._builder, tenant),
-            shared=SessionShared(builder, VerdictCache(), StatementCatalog(self._names.client), clock),
-            session_limits=assembly.session_limits(settings),
+            pool_key=lambda tenant, mode: assembly.pool_key(self.settings, tenant, mode),
+            policy=Policies(settings, builder).policy,
+            terms=TermsBook(settings).terms,
+            shared=SessionShared(
+                builder, VerdictCache(), StatementCatalog(self._names.client), clock, settings.pool.defer_begin
+            ),
             limits=assembly.client_limits(settings),
             stats=self._stats,
             audit=AuditLog(),
@@ -279,9 +303,6 @@ class Gatehouse:
             complaints=every(1.0, clock),
             cancel_keys=CancelKeys(),
         )
-
-    def _make_builder(self, settings: Settings) -> ContextBuilder:
-        return ContextBuilder(settings.context.tenant_settings, settings.context.shared_schemas, self._names)
 
     async def _open_server(self, key: PoolKey) -> PooledServer:
         while True:
@@ -295,7 +316,7 @@ class Gatehouse:
                 servers.add(server)
                 server.when_gone = partial(servers.discard, server)
                 return server
-            server.close(_RECONFIGURED)
+            server.close(RECONFIGURED)
 
     def _retire_servers(self, old: Settings, new: Settings) -> None:
         """What was opened by a cluster's old settings may lead to another PostgreSQL than the new ones."""
@@ -303,9 +324,9 @@ class Gatehouse:
             if old.clusters.get(key.cluster) == new.clusters.get(key.cluster):
                 continue
             for server in list(servers):
-                server.retire(_RECONFIGURED)
+                server.retire(RECONFIGURED)
                 if not server.is_lent:
-                    self._pools.pool(key).discard(server, _RECONFIGURED)
+                    self._pools.pool(key).discard(server, RECONFIGURED)
 
     # Reload.
 
@@ -316,7 +337,7 @@ class Gatehouse:
         tls, channel_binding = assembly.client_tls(new.tls)
         changes = diff(self.settings, new)
         if changes.needs_restart:
-            self._log.warning("some changes take effect after a restart only", keys=list(changes.needs_restart))
+            self._log.warning("some changes take effect after a restart only", changed=list(changes.needs_restart))
         services = self._services
         old = self.settings
         # Sessions and servers were made with it: see settings/live.py.
@@ -325,14 +346,25 @@ class Gatehouse:
         self._users, self._connectors = users, connectors
         services.directory = users
         services.tls_mode, services.tls, services.channel_binding = new.tls.mode, tls, channel_binding
-        services.session_limits = assembly.session_limits(new)
+        services.terms = TermsBook(new).terms
         services.limits = assembly.client_limits(new)
+        services.shared.defers_begin = new.pool.defer_begin
         services.probed.clear()
         self._retire_servers(old, new)
         self._pools.configure(lambda key: assembly.pool_limits(new, key))
         self._source.replace(new)
         self._registry.invalidate()
+        if self._telling is not None:
+            self._telling.cancel()
+        self._telling = asyncio.get_running_loop().create_task(self._tell_clients())
         self._log.info("configuration reloaded", changed=list(changes.live), tenants=len(self._source.tenants))
+
+    async def _tell_clients(self) -> None:
+        """Have all clients live by the new settings, some at a time: there may be thousands."""
+        for position, connection in enumerate(list(self._services.census.connections)):
+            connection.configuration_changed()
+            if position % _CLIENTS_PER_TURN == _CLIENTS_PER_TURN - 1:
+                await asyncio.sleep(0)
 
 
 def _registry(settings: Settings, source: SettingsSource) -> TenantRegistry:

@@ -1,4 +1,6 @@
-"""Whether clusters answer: asked by a connection of its own only while no server connection shows that they do."""
+"""Whether clusters answer: asked by a connection of its own only while no server connection shows that they do, or while
+a pool holds back because they did not: it is told when they do again.
+"""
 
 from __future__ import annotations
 
@@ -51,11 +53,14 @@ class ClusterHealth:
             await asyncio.sleep(_INTERVAL_S)
 
     async def _ask(self, name: str, connector: Connector) -> None:
-        if any(pool.cluster == name and pool.sv_active + pool.sv_idle for pool in self._pools.snapshots()):
+        is_in_use = any(pool.cluster == name and pool.sv_active + pool.sv_idle for pool in self._pools.snapshots())
+        if is_in_use and not self._pools.is_unreachable(name):
             self._failures[name] = ""
             return
         try:
             await connector.check()
-            self._failures[name] = ""
         except ProxyError as error:
             self._failures[name] = error.message
+        else:
+            self._failures[name] = ""
+            self._pools.cluster_answers(name)

@@ -1,4 +1,4 @@
-"""Where clients connect: the TCP port and the Unix socket."""
+"""Where clients connect: TCP ports and Unix sockets."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from proxy.errors import ConfigError
 from proxy.settings.model import Listen
 
-Factory = Callable[[bool], asyncio.Protocol]
+Factory = Callable[[bool], object]
 """Makes the protocol of one connection; the argument says whether it came by the Unix socket."""
 
 
@@ -19,11 +20,11 @@ class Listeners:
 
     def __init__(self) -> None:
         self._servers: list[asyncio.Server] = []
-        self._socket_path: Path | None = None
+        self._socket_paths: list[Path] = []
 
     @property
     def port(self) -> int:
-        """The TCP port; 0 while there is none."""
+        """The TCP port of the first place; 0 while there is none."""
         for server in self._servers:
             for sock in server.sockets:
                 address = sock.getsockname()
@@ -31,35 +32,42 @@ class Listeners:
                     return int(address[1])
         return 0
 
-    async def open(self, listen: Listen, factory: Factory) -> None:
-        """Listen. Raises ConfigError for an address that can not be had; `close` is to be called then, too."""
+    async def open(self, listen: Listen, factory: Factory, section: str = "listen") -> None:
+        """Listen in one more place, that of this section of the configuration.
+
+        Raises ConfigError for an address that can not be had; `close` is to be called then, too.
+        """
         loop = asyncio.get_running_loop()
         try:
             self._servers.append(
-                await loop.create_server(lambda: factory(False), listen.host, listen.port, backlog=listen.backlog)
+                await loop.create_server(
+                    lambda: cast(asyncio.Protocol, factory(False)), listen.host, listen.port, backlog=listen.backlog
+                )
             )
         except OSError as error:
             raise ConfigError(
                 f"can not listen on {listen.host}:{listen.port}: {_reason(error)}",
-                hint="Stop what listens there, or set listen.port to a free port and listen.host to an address of "
+                hint=f"Stop what listens there, or set {section}.port to a free port and {section}.host to an address of "
                 "this machine.",
             ) from None
         if listen.unix_socket_dir is not None:
-            await self._open_unix(listen, Path(listen.unix_socket_dir), factory)
+            await self._open_unix(listen, Path(listen.unix_socket_dir), factory, section)
 
-    async def _open_unix(self, listen: Listen, directory: Path, factory: Factory) -> None:
+    async def _open_unix(self, listen: Listen, directory: Path, factory: Factory, section: str) -> None:
         loop = asyncio.get_running_loop()
-        path = directory / f".s.PGSQL.{self.port}"
+        path = directory / f".s.PGSQL.{listen.port}"
         try:
             # A socket that a killed process left is replaced: the TCP port is ours, so nobody listens there.
-            server = await loop.create_unix_server(lambda: factory(True), str(path), backlog=listen.backlog)
+            server = await loop.create_unix_server(
+                lambda: cast(asyncio.Protocol, factory(True)), str(path), backlog=listen.backlog
+            )
             self._servers.append(server)
-            self._socket_path = path
+            self._socket_paths.append(path)
             path.chmod(int(listen.unix_socket_mode, 8))
         except OSError as error:
             raise ConfigError(
                 f"can not listen on {path}: {_reason(error)}",
-                hint="listen.unix_socket_dir must be a directory that Gatehouse may write to.",
+                hint=f"{section}.unix_socket_dir must be a directory that Gatehouse may write to.",
             ) from None
 
     def close(self) -> None:
@@ -67,9 +75,9 @@ class Listeners:
         for server in self._servers:
             server.close()
         self._servers.clear()
-        if self._socket_path is not None:
-            self._socket_path.unlink(missing_ok=True)
-            self._socket_path = None
+        for path in self._socket_paths:
+            path.unlink(missing_ok=True)
+        self._socket_paths.clear()
 
 
 def _reason(error: OSError) -> str:

@@ -17,7 +17,7 @@ from proxy.pool.manager import PoolManager
 from proxy.tenants.registry import TenantRegistry
 from proxy.tenants.yaml_source import SettingsSource
 
-_STATES: dict[State, ClientState] = {
+_STATES: dict[int, ClientState] = {
     State.IDLE: "idle",
     State.WAITING: "waiting",
     State.HELD: "active",

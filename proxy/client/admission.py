@@ -9,14 +9,14 @@ from dataclasses import dataclass
 
 from proxy.client.login import Authenticated
 from proxy.client.probe import probe
-from proxy.client.services import ClientServices
+from proxy.client.services import ClientServices, Terms
 from proxy.context import quoting
 from proxy.context.client_settings import ClientSettings, Parts
 from proxy.guard.rules import GuardPolicy, judge_setting
 from proxy.guard.statements import SettingChange
 from proxy.observe.counters import TrafficStats
 from proxy.pool.limits import PoolKey
-from proxy.tenants.model import Tenant, ensure_available, placement_model
+from proxy.tenants.model import PoolMode, Tenant, ensure_available, placement_model
 from proxy.wire import backend, codes
 
 
@@ -26,6 +26,7 @@ class Admitted:
 
     user: str
     tenant: Tenant
+    terms: Terms
     policy: GuardPolicy
     pool_key: PoolKey
     settings: ClientSettings
@@ -34,17 +35,21 @@ class Admitted:
     generation: int
 
 
-async def admit(services: ClientServices, event: Authenticated) -> Admitted:
-    """Let a client in. Raises ProxyError: tenant unknown or unavailable, a limit, a setting, no database."""
+async def admit(services: ClientServices, event: Authenticated, mode: PoolMode | None) -> Admitted:
+    """Let a client in that connected where this pool mode was decided, if any was.
+
+    Raises ProxyError: tenant unknown or unavailable, a limit, a setting, no database.
+    """
     registry = services.registry
     generation = registry.generation
     tenant = registry.cached(event.tenant_id) or await registry.lookup(event.tenant_id)
     ensure_available(tenant)
     services.census.admit(event.identity, tenant, services.limits)
     try:
-        policy = services.policy(tenant)
+        terms = services.terms(event.user, tenant.tier, mode)
+        policy = services.policy(tenant, terms.session.mode)
         asked = _settings(event, policy)
-        key = services.pool_key(tenant)
+        key = services.pool_key(tenant, terms.session.mode)
         await services.pools.warm(key)
         settings = await probe(services, tenant, key, asked)
     except BaseException:
@@ -52,7 +57,7 @@ async def admit(services: ClientServices, event: Authenticated) -> Admitted:
         raise
     baseline = services.pools.pool(key).baseline
     stats = services.stats.tenant(tenant.id, placement_model(tenant.placement))
-    return Admitted(event.user, tenant, policy, key, ClientSettings(settings), baseline, stats, generation)
+    return Admitted(event.user, tenant, terms, policy, key, ClientSettings(settings), baseline, stats, generation)
 
 
 def _settings(event: Authenticated, policy: GuardPolicy) -> dict[str, Parts]:

@@ -14,11 +14,13 @@ from typing import Final, cast
 
 from proxy.client.admission import Admitted, admit
 from proxy.client.login import Authenticated, Cancel, ClientLogin, Closed, LoginEvent, Rejected, Send, StartTls
-from proxy.client.services import ClientServices, too_many_in_all
+from proxy.client.ports import SessionSink
+from proxy.client.services import ClientServices, too_many_logins
 from proxy.errors import ErrorKind, LoginTimeout, ProtocolViolation, ProxyError, ShuttingDown, TenantUnavailable
 from proxy.observe.logs import log_proxy_error
 from proxy.server.sockets import set_keepalive
 from proxy.settings.model import Keepalive
+from proxy.tenants.model import PoolMode
 from proxy.wire import backend
 
 _numbers = itertools.count(1)
@@ -28,12 +30,13 @@ _LAST_WORDS_S: Final = 5.0
 """How long a connection that is closed may take for bytes that the client has not read yet."""
 
 
-class Arrival(asyncio.Protocol):
-    """One client before it has a session; `ClientConnection` goes on from there."""
+class Arrival(SessionSink):
+    """One client before it has a session; `ClientConnection` goes on from there. `mode`: what its listener decides."""
 
-    def __init__(self, services: ClientServices, *, is_unix: bool) -> None:
+    def __init__(self, services: ClientServices, *, is_unix: bool, mode: PoolMode | None = None) -> None:
         self._services = services
         self._is_unix = is_unix
+        self._listener_mode = mode
         self._login: ClientLogin | None = None
         self._held_back: list[bytes] | None = None  # bytes that came while TLS starts or admission is under way
         self._transport: asyncio.Transport | None = None
@@ -75,6 +78,8 @@ class Arrival(asyncio.Protocol):
         self._timer = loop.call_later(services.limits.login_timeout_s, self._login_timed_out)
         if services.is_stopping:
             self._reject(shutting_down())
+        elif services.census.logging_in > services.limits.max_logins:
+            self._reject(too_many_logins(services.limits.max_logins))
 
     def _call_it(self, **fields: str) -> None:
         """What the log is to say of this client from now on."""
@@ -85,7 +90,7 @@ class Arrival(asyncio.Protocol):
         """Bytes from the client."""
         if self._held_back is not None:
             self._held_back.append(data)
-            if sum(map(len, self._held_back)) > self._services.session_limits.client_buffer_bytes:
+            if sum(map(len, self._held_back)) > self._services.limits.client_buffer_bytes:
                 self._reject(ProtocolViolation("too much data before the login is complete"))
         elif self._login is not None:
             self._services.stats.received_bytes += len(data)
@@ -137,7 +142,9 @@ class Arrival(asyncio.Protocol):
         self._is_in_handshake = True
         self._transport.write(b"S")
         try:
-            started = await loop.start_tls(self._transport, self, services.tls, server_side=True)
+            started = await loop.start_tls(
+                self._transport, cast(asyncio.Protocol, self), services.tls, server_side=True
+            )
         except (OSError, ssl.SSLError, ConnectionError) as error:
             self._log.info("TLS handshake failed", reason=str(error))
             self._close()
@@ -159,9 +166,7 @@ class Arrival(asyncio.Protocol):
         services = self._services
         self._call_it(user=event.user, tenant=event.tenant_id)
         try:
-            if len(services.census.connections) > services.limits.max_clients:
-                raise too_many_in_all(services.limits.max_clients)
-            admitted = await admit(services, event)
+            admitted = await admit(services, event, self._listener_mode)
         except ProxyError as error:
             self._reject(error)
             return

@@ -7,29 +7,41 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from proxy.client.admission import Admitted, greeting
 from proxy.client.arrival import Arrival, shutting_down
+from proxy.client.deadlines import Deadline, Limit, farewell
 from proxy.client.login import Authenticated
-from proxy.client.ports import ServerPort
-from proxy.client.services import ClientServices
+from proxy.client.services import RECONFIGURED, ClientServices
 from proxy.client.session import Session
 from proxy.client.states import State
-from proxy.errors import IdleTimeout, ProxyError, QueryCanceled, ServerLost
+from proxy.client.timekeeper import Timekeeper
+from proxy.errors import (
+    InternalError,
+    ProtocolViolation,
+    ProxyError,
+    QueryCanceled,
+    QueryTimeout,
+    ServerLost,
+    TenantMoved,
+)
 from proxy.observe.logs import log_proxy_error
+from proxy.pool.limits import PoolKey
 from proxy.pool.pool import Pool
 from proxy.pool.ports import PooledServer
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Recovery
-from proxy.tenants.model import ensure_available
+from proxy.server.ports import ServerPort
+from proxy.tenants.model import PoolMode, Tenant, ensure_available
 from proxy.wire import backend
 
 
 class ClientConnection(Arrival):
     """One client, from its first byte to its last."""
 
-    def __init__(self, services: ClientServices, *, is_unix: bool) -> None:
-        super().__init__(services, is_unix=is_unix)
+    def __init__(self, services: ClientServices, *, is_unix: bool, mode: PoolMode | None = None) -> None:
+        super().__init__(services, is_unix=is_unix, mode=mode)
         self._pool: Pool | None = None
         self._server_pool: Pool | None = None
         self._server: ServerConnection | None = None
@@ -38,8 +50,9 @@ class ClientConnection(Arrival):
         self._client_takes = True
         self._held_cancels: list[Callable[[], None]] = []
         self._generation = -1
-        self._waits_since = 0.0
         self._cancel_pid = 0
+        self._time: Timekeeper  # from the login on
+        self._must_ask = False  # whether the tenant may keep the server that it holds: the registry has changed
         self.admitted: Admitted | None = None
         self.session: Session | None = None
 
@@ -57,9 +70,18 @@ class ClientConnection(Arrival):
         if session is None:
             super().data_received(data)
             return
-        session.client_data(data)
+        try:
+            session.client_data(data)
+        except Exception:
+            self._fail()
+            return
         if session.input_is_full:
             self._update_reading()
+
+    def _fail(self) -> None:
+        """A fault of Gatehouse's own costs one connection, and its client is told."""
+        self._log.exception("unexpected error in a client's session")
+        self.hang_up(InternalError("internal error", hint="Gatehouse's log has the reason; please report it."))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
@@ -92,13 +114,13 @@ class ClientConnection(Arrival):
             admitted.tenant,
             admitted.policy,
             admitted.settings,
-            services.session_limits,
+            admitted.terms.session,
             admitted.stats,
             admitted.baseline,
         )
         self.session = session
         self.to_client(greeting(session.shown, self._cancel_pid, key))
-        self._watch_idleness()
+        self._time = Timekeeper(self, session, admitted.terms, services.limits.cancel_timeout_s)
 
     # SessionSink.
 
@@ -122,9 +144,9 @@ class ClientConnection(Arrival):
             if pool is None:
                 return None
         self._server_pool = pool
-        server = pool.acquire(self)
+        server = pool.acquire(self, is_timed=self._time.terms.wait_timeout_s is None)
         if server is None:
-            self._waits_since = asyncio.get_running_loop().time()
+            self._time.wait_begins()
             return None
         return self._hold(server)
 
@@ -141,12 +163,15 @@ class ClientConnection(Arrival):
         """The session is done with the server: the pool gets it, once no cancel is on its way to it."""
         assert isinstance(server, ServerConnection)
         self._server = None
+        self._must_ask = False  # `acquire` does
         self._server_takes = True
         self._drop_held_cancels()
         server.take_back()
         pool = self._server_pool
         assert pool is not None
-        if not server.when_cancels_are_done(lambda: pool.release(server)):
+        if server.is_being_cancelled:
+            _release_later(pool, server)
+        else:
             pool.release(server)
         if self._services.is_stopping:
             self.shut_down()
@@ -185,7 +210,8 @@ class ClientConnection(Arrival):
             done()
 
     def watch(self) -> None:
-        """Look after the client's time limits."""
+        """Look after the client's time limits: what begins now has no deadline before this."""
+        self._time.watch()
 
     def claim_pin(self) -> bool:
         """Whether the tenant may keep one more server."""
@@ -224,8 +250,12 @@ class ClientConnection(Arrival):
         """The pool has a server."""
         session = self.session
         assert session is not None
-        session.stats.wait_seconds.observe(asyncio.get_running_loop().time() - self._waits_since)
-        session.granted(self._hold(server))
+        session.stats.wait_seconds.observe(asyncio.get_running_loop().time() - self._time.waits_since)
+        try:
+            session.granted(self._hold(server))
+        except Exception:
+            self._fail()
+            return
         self._update_reading()
 
     def refused(self, error: ProxyError) -> None:
@@ -250,9 +280,17 @@ class ClientConnection(Arrival):
         """Replies came."""
         session = self.session
         assert session is not None
-        session.server_data()
+        try:
+            session.server_data()
+        except ProtocolViolation:
+            raise  # the server's fault
+        except Exception:
+            self._fail()
+            return
         if not self._is_reading:
             self._update_reading()
+        if self._must_ask:
+            self._ask_whether_to_stay()
 
     def server_lost(self, error: ServerLost) -> None:
         """The server died; only its own client is told, and nothing is tried again: it may have run."""
@@ -305,17 +343,82 @@ class ClientConnection(Arrival):
         services = self._services
         tenant = services.registry.cached(session.tenant.id)
         if tenant is None:
-            self._waits_since = asyncio.get_running_loop().time()
             self._server_pool = None
+            self._time.wait_begins()
             self._task = asyncio.get_running_loop().create_task(self._look_up_and_acquire(session))
             return None
         ensure_available(tenant)
-        self._generation = services.registry.generation
         # The pool can be another one though the tenant is the same: its cluster has a new login.
-        self._pool = services.pools.pool(services.pool_key(tenant))
-        if tenant != session.tenant:
-            session.change_tenant(tenant, services.policy(tenant))
+        self._pool = services.pools.pool(services.pool_key(tenant, session.limits.mode))
+        self._take_over(tenant, session)
         return self._pool
+
+    def _take_over(self, tenant: Tenant, session: Session) -> None:
+        """The tenant as the registry has it now; only between transactions."""
+        self._generation = self._services.registry.generation
+        if tenant != session.tenant:
+            session.change_tenant(tenant, self._services.policy(tenant, session.limits.mode))
+            self._renew_terms(session)
+
+    def configuration_changed(self) -> None:
+        """Other settings are in force, and the registry may say something else of the tenant."""
+        session = self.session
+        if session is None or self._is_over:
+            return
+        self._renew_terms(session)
+        if self._server is not None:
+            self._must_ask = True
+            self._ask_whether_to_stay()
+
+    def _renew_terms(self, session: Session) -> None:
+        """Limits count at once, for what runs as well; the pool mode is the client's for as long as it stays."""
+        assert self.admitted is not None
+        terms = self._services.terms(self.admitted.user, session.tenant.tier, self._listener_mode)
+        session.limits = replace(terms.session, mode=session.limits.mode)
+        self._time.renew(terms, self._services.limits.cancel_timeout_s)
+
+    def _ask_whether_to_stay(self) -> None:
+        """A client that keeps its server beyond a transaction asks for none: what holds for others then, holds now."""
+        session, server = self.session, self._server
+        if session is None or server is None or self._is_over:
+            self._must_ask = False
+            return
+        if not session.is_between_transactions:
+            return  # PostgreSQL's next bytes bring us back here
+        tenant = self._services.registry.cached(session.tenant.id)
+        if tenant is None:
+            if self._task is None or self._task.done():
+                self._task = asyncio.get_running_loop().create_task(self._look_up_and_ask(session))
+            return
+        self._must_ask = False
+        try:
+            self._stay(tenant, session, server)
+        except ProxyError as error:
+            self.hang_up(error)
+
+    def _stay(self, tenant: Tenant, session: Session, server: ServerConnection) -> None:
+        """Go on with the server, as the tenant is now. Raises ProxyError where that can not be."""
+        ensure_available(tenant)
+        key = self._services.pool_key(tenant, session.limits.mode)
+        is_elsewhere = tenant.placement != session.tenant.placement or key != self._pool_key()
+        if is_elsewhere or server.unusable_because() == RECONFIGURED:
+            raise TenantMoved(
+                f'terminating connection: tenant "{tenant.id}" has moved', hint="Connect again.", tenant=tenant.id
+            )
+        self._take_over(tenant, session)
+
+    def _pool_key(self) -> PoolKey | None:
+        return None if self._server_pool is None else self._server_pool.key
+
+    async def _look_up_and_ask(self, session: Session) -> None:
+        try:
+            await self._services.registry.lookup(session.tenant.id)
+        except ProxyError as error:
+            # In a transaction it may end that first, and is asked again.
+            if self._server is not None and session.is_between_transactions:
+                self.hang_up(error)
+            return
+        self._ask_whether_to_stay()
 
     async def _look_up_and_acquire(self, session: Session) -> None:
         try:
@@ -343,18 +446,31 @@ class ClientConnection(Arrival):
         else:
             self._transport.pause_reading()
 
-    def _watch_idleness(self) -> None:
-        """Send away a client that does nothing outside a transaction for too long."""
-        limit = self._services.limits.idle_timeout_s
-        session = self.session
-        if not limit or session is None or self._is_over:
+    # TimedClient.
+
+    def time_is_up(self, deadline: Deadline) -> None:
+        """A limit is reached."""
+        session, server = self.session, self._server
+        if session is None or self._is_over:
             return
-        loop = asyncio.get_running_loop()
-        left = session.last_activity + limit - loop.time() if session.is_between_transactions else limit
-        if left <= 0:
-            self.hang_up(IdleTimeout(f"terminating connection after {limit:g} s of inactivity"))
+        self._services.stats.timeouts[deadline.limit.value] += 1
+        if deadline.limit is not Limit.QUERY or server is None:
+            self.hang_up(farewell(deadline, session.pinned))
             return
-        self._timer = loop.call_later(left, self._watch_idleness)
+        error = QueryTimeout("canceling statement due to query timeout")
+        self.report(error)
+        server.ledger.cancel_error = error
+        if session.cancel_is_held:
+            self._held_cancels.append(_nothing)
+        else:
+            server.cancel()
+
+    def waited_in_vain(self, wait_s: float) -> None:
+        """The client's own limit on waiting is reached."""
+        pool = self._server_pool
+        error = None if pool is None or self._is_over else pool.give_up(self, wait_s)
+        if error is not None:
+            self.refused(error)
 
     # The end.
 
@@ -374,6 +490,7 @@ class ClientConnection(Arrival):
         session = self.session
         if session is None:
             return
+        self._time.stop()
         services.cancel_keys.revoke(self._cancel_pid)
         if self.admitted is not None:
             services.census.leave(self.admitted.user, self.admitted.tenant.id)
@@ -388,7 +505,7 @@ class ClientConnection(Arrival):
     def _abandon_server(self, session: Session) -> None:
         """The client left while it held a server: a rollback saves the server, if it can be saved."""
         in_copy, owes_sync, mid_frame = session.is_in_copy, session.owes_sync, session.is_mid_frame
-        if session.pinned and self._server is not None:
+        if session.keeps and self._server is not None:
             self._server.taint = 2
         session.detach()
         server, self._server = self._server, None
@@ -411,3 +528,12 @@ class ClientConnection(Arrival):
 
         recovery = Recovery(in_copy=in_copy, owes_sync=owes_sync, done=done)
         server.recover(recovery, self._services.limits.recovery_timeout_s)
+
+
+def _nothing() -> None:
+    """Nobody waits for this cancel."""
+
+
+def _release_later(pool: Pool, server: ServerConnection) -> None:
+    """A function of its own, because a closure in `release` would be made every time."""
+    server.when_cancels_are_done(lambda: pool.release(server))

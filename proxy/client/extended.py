@@ -7,7 +7,7 @@ and discards everything up to the Sync if it fails.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.client.mending import CheckFirst, outdated
 from proxy.client.rewrite import BARE, BEGIN, Kind, Substitute, block_has_failed, goes_bare, residue
@@ -47,8 +47,8 @@ from proxy.wire.buffer import frame
 from proxy.wire.codes import HEADER_BYTES
 
 if TYPE_CHECKING:
-    from proxy.client.ports import ServerPort
     from proxy.client.session import Session
+    from proxy.server.ports import ServerPort
     from proxy.wire.framing import FrameReader
 
 _MAY_COMMIT = frozenset({"CALL", "DO"})
@@ -56,6 +56,18 @@ _NO_SUCH_STATEMENT = b"gatehouse_refused"
 _MAX_BIND_HEAD_BYTES = 4096
 _NAME_BYTES = 63
 """What PostgreSQL keeps of a portal's name."""
+
+
+_LEAST_BYTES: Final[dict[int, int]] = {
+    codes.SYNC: HEADER_BYTES,
+    codes.FLUSH: HEADER_BYTES,
+    codes.EXECUTE: HEADER_BYTES + 5,
+    codes.DESCRIBE: HEADER_BYTES + 2,
+    codes.CLOSE: HEADER_BYTES + 2,
+    codes.PARSE: HEADER_BYTES + 4,
+    codes.BIND: HEADER_BYTES + 8,
+}
+"""The shortest messages there can be; Sync and Flush are never longer."""
 
 
 def _ends_of_names(message: bytes) -> tuple[int, int]:
@@ -102,7 +114,7 @@ class ExtendedProtocol:
 
     def frame(self, code: int, reader: FrameReader) -> bool:
         """Handle the whole frame at the front of the input; False if it has to wait."""
-        if reader.size != HEADER_BYTES and (code == codes.SYNC or code == codes.FLUSH):
+        if reader.size < _LEAST_BYTES[code] or (reader.size > HEADER_BYTES and _LEAST_BYTES[code] == HEADER_BYTES):
             raise ProtocolViolation("invalid message format")
         if code == codes.SYNC:
             reader.take_frame()
@@ -234,23 +246,40 @@ class ExtendedProtocol:
     def _ensure_parsed(self, server: ServerPort, statement: Statement, *, named: bool) -> None:
         """Have the statement on this server."""
         if named:
-            if not server.prepared.touch(statement.server_name):
-                self._send_parse(server, statement, PARSE | DROP, None)
+            if server.prepared.touch(statement.server_name):
+                return
+            self._send_parse(server, statement, PARSE | DROP, None)
         elif server.prepared.unnamed is not statement:
             server.prepared.unnamed = statement
             server.ledger.parses.append(ParseRecord(b"", None))
             self._send(statement.parse_unnamed, PARSE | DROP)
+        else:
+            return
+        is_old = statement.version != self._session.shared.catalog.schema_version
+        if is_old and statement.columns and self.checks is not statement:
+            # In the middle of a batch it can not be looked at before: should it be something else now, nobody sees rows of it.
+            self._send_noted(
+                frontend.describe(b"S", statement.server_name if named else b""),
+                DESCRIBE | DROP,
+                Description(statement, is_fatal=True),
+            )
 
     def _bind(self, message: bytes) -> None:
         session = self._session
-        portal_end, name_end = _ends_of_names(message)
+        if len(message) > 5 and message[5] == 0:
+            portal_end = 5
+            name_end = message.find(b"\0", 6)
+            if name_end < 0:
+                raise ProtocolViolation("invalid string in message")
+        else:
+            portal_end, name_end = _ends_of_names(message)
         name = message[portal_end + 1 : name_end]
         statement = self.own.find(name)
         if statement.version != session.shared.catalog.schema_version:
             self._mind_version(statement, named=bool(name))
         bound = None
         single = statement.verdict.single
-        if single is not None and single.set_config:
+        if single is not None and not statement.verdict.is_ordinary and single.set_config:
             bound = bound_values(message[name_end + 1 :])
             values = bound
             error = judge_bind(single, lambda number: bound_value(values, number), session.policy)
@@ -264,17 +293,17 @@ class ExtendedProtocol:
             self.portals[message[5:portal_end][:_NAME_BYTES]] = (statement, bound)
         if name:
             message = frame(codes.BIND, message[5 : portal_end + 1] + statement.server_name + message[name_end:])
-        self._note_traces(server, statement)
+        if statement.verdict.leaves_traces:
+            self._note_traces(server, statement)
         self._send(message, BIND)
 
     def _note_traces(self, server: ServerPort, statement: Statement) -> None:
         """What a portal leaves behind when it is run, which FETCH can do, too."""
         verdict = statement.verdict
-        if verdict.leaves_traces:
-            taint = verdict.taint if verdict.single is None else residue(verdict.single, self.own.includes)
-            error = self._session.keeping.note_traces(server, verdict, taint)
-            if error is not None:
-                raise error
+        taint = verdict.taint if verdict.single is None else residue(verdict.single, self.own.includes)
+        error = self._session.keeping.note_traces(server, verdict, taint)
+        if error is not None:
+            raise error
 
     def large_bind(self, reader: FrameReader) -> bool:
         """A Bind that is too large to hold: change its head and stream the rest."""
@@ -304,7 +333,8 @@ class ExtendedProtocol:
         self.portals[head[5:portal_end][:_NAME_BYTES]] = (statement, None)
         new_name = statement.server_name if name else b""
         try:
-            self._note_traces(server, statement)
+            if statement.verdict.leaves_traces:
+                self._note_traces(server, statement)
         except ProxyError as error:
             session.report_refusal(error)
             self.refuse(error)
@@ -351,20 +381,18 @@ class ExtendedProtocol:
         is_there = statement.server_name in prepared if named else prepared.unnamed is statement
         if is_there or session.status == codes.FAILED or self.checks is statement:
             self.checks = None
-        elif self.in_batch:
-            raise outdated("and it can not be looked up again in the middle of a batch")
-        else:
+        elif not self.in_batch:
             raise CheckFirst(statement, is_named=named)
 
     def _check(self, statement: Statement, *, named: bool) -> None:
         """Parse the statement, and see what it is now, in a batch of its own before the client's."""
         session = self._session
         server = self._begin(statement)
+        self.checks = statement
         self._ensure_parsed(server, statement, named=named)
         self._send_noted(
             frontend.describe(b"S", statement.server_name if named else b""), DESCRIBE | DROP, Description(statement)
         )
-        self.checks = statement
         server.ledger.units.append(SYNC | DROP)
         session.send(frontend.SYNC)
         session.state = State.BUSY
@@ -385,6 +413,10 @@ class ExtendedProtocol:
             return
         statement, bound = known
         verdict = statement.verdict
+        if verdict.is_ordinary and statement.note is None:
+            self.awaits_copy = False
+            self._send(message, EXECUTE)
+            return
         if (
             verdict.single is not None
             and verdict.single.kind == Kind.DISCARD_ALL
@@ -483,7 +515,11 @@ class ExtendedProtocol:
         progress = session.progress
         if not self.in_batch:
             progress.status = session.status
-        if single is not None and (single.kind in BARE or goes_bare(single, progress.status)):
+        if (
+            single is not None
+            and not statement.verdict.is_ordinary
+            and (single.kind in BARE or goes_bare(single, progress.status))
+        ):
             return server
         if progress.in_place or progress.status == codes.FAILED:
             return server

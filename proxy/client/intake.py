@@ -81,6 +81,8 @@ class Intake:
             return self._start_stream(forward=False)
         extended = session.extended
         if extended.is_skipping and code != codes.SYNC and code != codes.TERMINATE:
+            if code not in _EXTENDED_FRAMES and code not in _TEXT_FRAMES:
+                raise ProtocolViolation(f"invalid frontend message type {code}")
             return self._start_stream(forward=False)
         if size > _SMALL_BYTES:
             if code == codes.BIND:

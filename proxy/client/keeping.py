@@ -16,8 +16,8 @@ from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, Capture
 from proxy.wire import frontend
 
 if TYPE_CHECKING:
-    from proxy.client.ports import ServerPort
     from proxy.client.session import Session
+    from proxy.server.ports import ServerPort
 
 LEFT_OVER: Final = frontend.query(
     b"SELECT (EXISTS (SELECT FROM pg_catalog.pg_listening_channels())"

@@ -61,11 +61,11 @@ class CheckFirst(Exception):
         self.is_named = is_named
 
 
-def outdated(why: str = "") -> StatementOutdated:
+def outdated() -> StatementOutdated:
     """What PostgreSQL says of a statement whose columns are not what they were."""
     return StatementOutdated(
         "cached plan must not change result type",
-        details=f"Definitions changed since the statement was prepared{', ' + why if why else ''}.",
+        details="Definitions changed since the statement was prepared.",
         hint="Prepare the statement again.",
     )
 

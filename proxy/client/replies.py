@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.client.mending import can_mend, mend
+from proxy.client.mending import can_mend, mend, outdated
 from proxy.client.rewrite import CHAINS, ENDS_TRANSACTION, Kind, take_effect
 from proxy.client.states import State
 from proxy.context import quoting
@@ -19,8 +19,8 @@ from proxy.wire import backend, codes
 from proxy.wire.backend import ErrorFields
 
 if TYPE_CHECKING:
-    from proxy.client.ports import ServerPort
     from proxy.client.session import Session
+    from proxy.server.ports import ServerPort
 
 
 def _reads_safely(reported: dict[bytes, bytes]) -> bool:
@@ -86,6 +86,8 @@ class Replies:
             statement.types = note.types
         if columns != statement.columns or (note.types is not None and note.types != statement.types):
             statement.is_outdated = True
+            if note.is_fatal:
+                self._session.end_with = outdated()
 
     def can_mend(self, frame: bytes) -> bool:
         """Whether a batch that failed can be sent again, and will not fail."""

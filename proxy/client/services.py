@@ -10,7 +10,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from structlog.typing import FilteringBoundLogger
 
@@ -25,59 +25,94 @@ from proxy.observe.counters import ProxyStats
 from proxy.observe.throttle import Throttle
 from proxy.pool.limits import PoolKey
 from proxy.pool.manager import PoolManager
-from proxy.tenants.model import Tenant
+from proxy.tenants.model import PoolMode, Tenant, Tier
 from proxy.tenants.registry import TenantRegistry
 
 if TYPE_CHECKING:
     from proxy.client.connection import ClientConnection
 
 
+RECONFIGURED: Final = "configuration changed"
+"""Why a server of a cluster's old settings is closed."""
+
+
 @dataclass(slots=True)
 class ClientLimits:
-    """Clients in all, of one user and of one tenant (0: no limit), and times in seconds (0: none)."""
+    """Clients in all, connections that are not logged in yet, clients of one user and of one tenant (0: no limit); bytes
+    that may come before the login is complete; times in seconds."""
 
     max_clients: int
+    max_logins: int
     max_clients_per_user: int
     max_clients_per_tenant: int
+    client_buffer_bytes: int
     login_timeout_s: float
-    idle_timeout_s: float
     recovery_timeout_s: float
+    cancel_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one client may do and how long, by its user, its tenant's tier and where it connected.
+
+    `wait_timeout_s`: how long it waits for a server, in seconds (0.0: no limit), if that is not what the pool says (None).
+    """
+
+    session: SessionLimits
+    wait_timeout_s: float | None = None
 
 
 class Census:
-    """Who is connected: counted when admitted, by user and by tenant.
+    """Who is connected: counted when admitted, in all, by user and by tenant.
 
-    `present` has those, too, whose connection is being closed.
+    `connections` are those that log in, too; `present` has those, too, whose connection is being closed.
     """
 
     def __init__(self) -> None:
+        self.clients = 0
         self.connections: set[ClientConnection] = set()
         self.present: set[ClientConnection] = set()
         self.by_user: Counter[str] = Counter()
         self.by_tenant: Counter[str] = Counter()
         self.pins: Counter[str] = Counter()
 
+    @property
+    def logging_in(self) -> int:
+        """Connections that are not admitted yet."""
+        return len(self.connections) - self.clients
+
     def admit(self, identity: Identity, tenant: Tenant, limits: ClientLimits) -> None:
         """Count a client in. Raises TooManyClients, naming the limit."""
+        if self.clients >= limits.max_clients:
+            raise _too_many_in_all(limits.max_clients)
         per_user = identity.max_clients or limits.max_clients_per_user
         per_tenant = tenant.tier.max_clients or limits.max_clients_per_tenant
         if per_user and self.by_user[identity.user] >= per_user:
             raise _too_many(f'user "{identity.user}"', per_user, "max_clients of the user")
         if per_tenant and self.by_tenant[tenant.id] >= per_tenant:
             raise _too_many(f'tenant "{tenant.id}"', per_tenant, "max_clients of the tenant's tier")
+        self.clients += 1
         self.by_user[identity.user] += 1
         self.by_tenant[tenant.id] += 1
 
     def leave(self, user: str, tenant_id: str) -> None:
         """Count a client out."""
+        self.clients -= 1
         for counter, name in ((self.by_user, user), (self.by_tenant, tenant_id)):
             counter[name] -= 1
             if not counter[name]:
                 del counter[name]
 
 
-def too_many_in_all(limit: int) -> TooManyClients:
-    """The limit on clients in all is reached."""
+def too_many_logins(limit: int) -> TooManyClients:
+    """The limit on connections that are not logged in yet is reached."""
+    return TooManyClients(
+        f"sorry, too many connections are logging in: Gatehouse takes {limit} at a time",
+        hint="Try again in a moment, or raise limits.max_logins.",
+    )
+
+
+def _too_many_in_all(limit: int) -> TooManyClients:
     return TooManyClients(
         f"sorry, too many clients already: Gatehouse takes {limit}",
         hint="Close idle connections, or raise limits.max_clients.",
@@ -102,10 +137,10 @@ class ClientServices:
     tenant_settings: tuple[str, ...]
     registry: TenantRegistry
     pools: PoolManager
-    pool_key: Callable[[Tenant], PoolKey]
-    policy: Callable[[Tenant], GuardPolicy]
+    pool_key: Callable[[Tenant, PoolMode], PoolKey]
+    policy: Callable[[Tenant, PoolMode], GuardPolicy]
+    terms: Callable[[str, Tier, PoolMode | None], Terms]  # of a user and a tier, where the listener has this mode
     shared: SessionShared
-    session_limits: SessionLimits
     limits: ClientLimits
     stats: ProxyStats
     audit: AuditLog

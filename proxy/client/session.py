@@ -15,7 +15,7 @@ from proxy.client.extended import ExtendedProtocol
 from proxy.client.intake import Intake
 from proxy.client.keeping import Keeping
 from proxy.client.mending import MAX_MENDED_BYTES
-from proxy.client.ports import Clock, ServerPort, SessionSink
+from proxy.client.ports import Clock, SessionSink
 from proxy.client.replies import Replies
 from proxy.client.rewrite import BEGIN, Progress
 from proxy.client.simple import SimpleProtocol
@@ -27,6 +27,7 @@ from proxy.guard.model import SettingChange
 from proxy.guard.rules import GuardPolicy, judge_setting, judge_transaction
 from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
+from proxy.server.ports import ServerPort
 from proxy.server.prepared import StatementCatalog
 from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, SYNC, Effect
 from proxy.tenants.model import PoolMode, Tenant
@@ -60,9 +61,9 @@ class SessionLimits:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SessionShared:
-    """What all sessions of a process share."""
+    """What all sessions of a process share; a reload changes `defers_begin`."""
 
     builder: ContextBuilder
     verdicts: VerdictCache
@@ -85,7 +86,7 @@ class Session:
     `is_session`: session pooling, the server is this client's until it leaves. `keeps`: so is a pinned one; `pinned` says
     for what. `wanted`: what the server's session has to be given. `changed_schema`: the transaction under way changes
     definitions. `deferred`: a BEGIN that the client was told of, and no server yet. `last_write`: what was sent to the
-    server last, if it is short.
+    server last, if it is short. `end_with`: what is on its way must not reach the client; the connection ends so.
     """
 
     __slots__ = (
@@ -99,6 +100,7 @@ class Session:
         "changed_schema",
         "context",
         "deferred",
+        "end_with",
         "extended",
         "intake",
         "is_session",
@@ -171,6 +173,7 @@ class Session:
         self._pumping = False
         self.last_write = b""
         self.deferred = b""
+        self.end_with: ProxyError | None = None
         self._is_timed = limits.are_timed
         self.is_watched = False
         self.began = 0.0
@@ -234,6 +237,10 @@ class Session:
             end = len(out)
         if done == codes.IDLE and not self.keeps:
             del out[end:]  # what a server says behind the end of a transaction is not this client's concern
+        if self.end_with is not None:
+            out.clear()
+            self.hang_up(self.end_with)
+            return
         if out:
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()

@@ -14,8 +14,8 @@ from proxy.wire import backend, codes, frontend
 from proxy.wire.buffer import frame
 
 if TYPE_CHECKING:
-    from proxy.client.ports import ServerPort
     from proxy.client.session import Session
+    from proxy.server.ports import ServerPort
     from proxy.wire.framing import FrameReader
 
 _SET_CONFIG_OID = (2078).to_bytes(4, "big")  # in every version of PostgreSQL
@@ -265,4 +265,4 @@ class SimpleProtocol:
 
 
 def _goes_bare(verdict: Verdict, status: int) -> bool:
-    return verdict.single is not None and goes_bare(verdict.single, status)
+    return verdict.single is not None and not verdict.is_ordinary and goes_bare(verdict.single, status)

@@ -15,7 +15,9 @@ class StatementKind:
     ORDINARY: Final = 0
     EMPTY: Final = 1  # never listed by `split`
     BEGIN: Final = 2
-    SET_TRANSACTION: Final = 3  # also SET transaction_isolation = … and its like, which last no longer than the transaction
+    SET_TRANSACTION: Final = (
+        3  # also SET transaction_isolation = … and its like, which last no longer than the transaction
+    )
     COMMIT: Final = 4  # also END
     ROLLBACK: Final = 5  # also ABORT
     COMMIT_CHAIN: Final = 6

@@ -73,6 +73,7 @@ class Verdict:
     needs_rules: False when no rule could ever refuse it.
     has_transaction_control: some statement begins, ends or marks a transaction. SET TRANSACTION does not.
     leaves_traces: it has a taint or a pin, or may free or change what others rely on.
+    is_ordinary: one statement that does nothing to the session or the transaction, and can run anywhere.
     can_be_deferred: it begins a transaction, can not fail, and nobody can tell when it ran.
     """
 
@@ -85,6 +86,7 @@ class Verdict:
     has_transaction_control: bool
     leaves_traces: bool
     can_be_deferred: bool
+    is_ordinary: bool
 
     @property
     def reads_sequence(self) -> bool:
@@ -106,7 +108,7 @@ def examine(text: bytes) -> Verdict:
     """The verdict on a text, worked out anew."""
     quick = quick_look(text)
     if quick is not None:
-        return Verdict((quick,), True, quick, Taint.NONE, "", False, False, False, False)
+        return Verdict((quick,), True, quick, Taint.NONE, "", False, False, False, False, True)
     statements = split(text)
     return Verdict(
         statements,
@@ -118,6 +120,7 @@ def examine(text: bytes) -> Verdict:
         has_transaction_control=any(statement.kind in _TRANSACTION_CONTROL for statement in statements),
         leaves_traces=any(_leaves_traces(statement) for statement in statements),
         can_be_deferred=_PLAIN_BEGIN.fullmatch(text) is not None,
+        is_ordinary=len(statements) == 1 and _is_ordinary(statements[0]),
     )
 
 
@@ -127,6 +130,16 @@ def _is_plain(statement: Statement) -> bool:
     if statement.kind in (StatementKind.SET, StatementKind.SET_CHARACTERISTICS):
         return all(change.is_local for change in statement.changes)
     return statement.kind == StatementKind.SET_CONFIG and statement.set_config[0].is_local is True
+
+
+def _is_ordinary(statement: Statement) -> bool:
+    return (
+        statement.kind == StatementKind.ORDINARY
+        and statement.command != "LOCK"
+        and not statement.changes
+        and not statement.set_config
+        and not _leaves_traces(statement)
+    )
 
 
 def _leaves_traces(statement: Statement) -> bool:

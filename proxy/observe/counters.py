@@ -21,6 +21,17 @@ WAIT_SECONDS: Final[tuple[float, ...]] = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.
 """Upper bounds for waiting; the last one is the default `pool.wait_timeout`."""
 
 
+TIMEOUTS: Final[tuple[str, ...]] = (
+    "query",
+    "query_unanswered",
+    "transaction",
+    "idle_in_transaction",
+    "pin",
+    "idle",
+)
+"""The time limits of clients, as the label `timeout` names them."""
+
+
 @dataclass(frozen=True, slots=True)
 class HistogramSnapshot:
     """A histogram at one moment; `counts` holds one more element than `bounds`: what lay above all of them."""
@@ -48,7 +59,7 @@ class Histogram:
 
     def observe(self, seconds: float) -> None:
         """Count one observation."""
-        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.counts[0 if seconds <= self.bounds[0] else bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
 
     def add(self, other: Histogram) -> None:
@@ -134,6 +145,7 @@ class ProxyStats:
         "sent_bytes",
         "series",
         "tenants",
+        "timeouts",
     )
 
     def __init__(self) -> None:
@@ -147,6 +159,7 @@ class ProxyStats:
         self.login_refused: dict[str, int] = {}
         self.guard_refusals: dict[str, int] = {}
         self.errors: dict[str, int] = {kind.value: 0 for kind in ErrorKind}
+        self.timeouts: dict[str, int] = dict.fromkeys(TIMEOUTS, 0)
 
     def tenant(self, tenant_id: str, placement_model: str) -> TrafficStats:
         """The counters of a tenant where it lives now; a session asks once and keeps them."""

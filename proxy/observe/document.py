@@ -18,7 +18,8 @@ _INTRODUCTION: Final = f"""\
 asks for it. This page is written by `python -m proxy.observe.document`.
 
 Where a family means what PgBouncer's column means, its name is that of the PgBouncer exporter with `gatehouse_` for
-`pgbouncer_`, so that a dashboard needs one replacement; pools have the labels `cluster`, `database` and `user`.
+`pgbouncer_`, so that a dashboard needs one replacement; pools have the labels `cluster`, `database`,
+`user` and `mode` (`transaction`, which is statement mode as well, or `session`).
 
 At most 1,000 tenants (`max_tenant_labels`) have series of their own: the first to appear since the start. All others
 are summed up in `tenant="{OTHER_TENANTS}"`, per placement, so that totals stay true. A tenant that moves to another

@@ -43,6 +43,7 @@ class ProcessSnapshot:
     login_refused: Mapping[str, int]
     guard_refusals: Mapping[str, int]
     errors: Mapping[str, int]
+    timeouts: Mapping[str, int]
     clients: tuple[ClientCount, ...]
     registry: RegistrySnapshot
     config: ConfigSnapshot
@@ -71,7 +72,7 @@ class Family(Generic[Owner]):
 
 
 _C, _G, _H = FamilyType.COUNTER, FamilyType.GAUGE, FamilyType.HISTOGRAM
-_POOL = ("cluster", "database", "user")
+_POOL = ("cluster", "database", "user", "mode")
 _TENANT = ("tenant", "placement")
 
 POOLS: Final[tuple[Family[PoolSnapshot], ...]] = (
@@ -412,6 +413,14 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
         ("reason",),
         "Statements refused because they would change the tenant's context or need a session, by reason.",
         lambda process: process.guard_refusals,
+    ),
+    Family(
+        "gatehouse_client_timeouts_total",
+        _C,
+        ("timeout",),
+        "Time limits that clients went over: query (cancelled), query_unanswered (and did not end), transaction, "
+        "idle_in_transaction, pin, idle.",
+        lambda process: process.timeouts,
     ),
     Family("gatehouse_cancels_total", _C, (), "Cancel requests received.", lambda process: process.cancels_total),
     Family(

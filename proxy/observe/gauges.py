@@ -35,12 +35,14 @@ class PoolSnapshot:
     Clients: `cl_active` hold a server, `cl_waiting` wait for one. Servers: `sv_active` are lent, `sv_idle` can be lent,
     `sv_used` need or run a reset, `sv_login` are logging in, `sv_recovering` end the transaction of a client that left,
     `sv_pinned` (also counted in `sv_active`) are tied to one client. `closed` counts closed servers by reason;
-    `traffic` is what went through the pool, if counted.
+    `traffic` is what went through the pool, if counted. `mode`: for how long its clients keep a server, `transaction` or
+    `session`.
     """
 
     cluster: str
     database: str
     user: str
+    mode: str = "transaction"
     cl_active: int = 0
     cl_waiting: int = 0
     sv_active: int = 0

@@ -73,7 +73,7 @@ class Scrape:
     def collect(self) -> Iterator[Metric]:
         """Every family with its samples."""
         yield from _families(PROCESS, [((), self.process)])
-        keys = [(pool.cluster, pool.database, pool.user) for pool in self.pools]
+        keys = [(pool.cluster, pool.database, pool.user, pool.mode) for pool in self.pools]
         yield from _families(POOLS, list(zip(keys, self.pools, strict=True)))
         traffic = [(key, pool.traffic) for key, pool in zip(keys, self.pools, strict=True) if pool.traffic is not None]
         yield from _families(POOL_TRAFFIC, traffic)
@@ -137,6 +137,7 @@ class GatehouseCollector(Collector):
             login_refused=dict(stats.login_refused),
             guard_refusals=dict(stats.guard_refusals),
             errors=dict(stats.errors),
+            timeouts=dict(stats.timeouts),
             clients=tuple(gauges.clients()),
             registry=gauges.registry(),
             config=gauges.config(),

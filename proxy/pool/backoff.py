@@ -30,6 +30,11 @@ class Backoff:
         """Has no attempt succeeded since the last failure?"""
         return self._error is not None
 
+    @property
+    def last_error(self) -> ProxyError | None:
+        """What the last attempt failed with; None if it succeeded."""
+        return self._error
+
     def failed(self, error: ProxyError, now: float) -> None:
         """An attempt failed. Attempts that were under way together count as one."""
         is_repeated = self._error is not None and now < self.retry_at

@@ -244,11 +244,11 @@ class PoolCore:
 
     def remove(self, slot: Slot) -> bool:
         """Forget a server, whatever it is doing; False if it is forgotten already."""
-        if slot.state is SlotState.CLOSED:
+        if slot.state == SlotState.CLOSED:
             return False
-        if slot.state is SlotState.IDLE:
+        if slot.state == SlotState.IDLE:
             self.idle.remove(slot)
-        elif slot.state is SlotState.READY:
+        elif slot.state == SlotState.READY:
             self._ready.remove(slot)
         slot.state = SlotState.CLOSED
         self.size -= 1
@@ -286,12 +286,12 @@ class PoolCore:
 
     def next_event(self, now: float) -> float | None:
         """When something falls due for those who wait; None = nothing does."""
-        oldest, unnotified = self.queue.oldest(), self.queue.oldest_unnotified()
-        if oldest is None:
+        if not self.queue.waiting:
             return None
+        timed, unnotified = self.queue.oldest_timed(), self.queue.oldest_unnotified()
         due = []
-        if self.limits.wait_timeout_s:
-            due.append(oldest.arrived + self.limits.wait_timeout_s)
+        if self.limits.wait_timeout_s and timed is not None:
+            due.append(timed.arrived + self.limits.wait_timeout_s)
         if self.limits.query_wait_notify_s and unnotified is not None:
             due.append(unnotified.arrived + self.limits.query_wait_notify_s)
         if not self.backoff.may_try(now):
@@ -358,7 +358,7 @@ class PoolCore:
     def _loosen(self, line: TenantLine) -> None:
         while (slot := line.surplus()) is not None:
             slot.reserved_for = None
-            if slot.state is not SlotState.READY:
+            if slot.state != SlotState.READY:
                 self._loose[slot] = None
 
     def _uncharge(self, slot: Slot) -> None:

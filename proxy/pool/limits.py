@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from proxy.tenants.model import PoolMode
+
 
 @dataclass(frozen=True, slots=True)
 class PoolKey:
-    """What servers of one pool share: the login."""
+    """What servers of one pool share: the login, and how long clients keep them.
+
+    `mode` is TRANSACTION or SESSION: a server that clients keep for a session is not mixed with others. Statement mode
+    is transaction mode to a pool.
+    """
 
     cluster: str
     database: str
     user: str
+    mode: PoolMode = PoolMode.TRANSACTION
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,16 @@ class PoolManager:
             pool.configure(settings)
         self._share_out()
 
+    def is_unreachable(self, cluster: str) -> bool:
+        """Does any pool of the cluster hold back because nobody answered?"""
+        return any(pool.is_unreachable for pool in self._pools.values() if pool.key.cluster == cluster)
+
+    def cluster_answers(self, cluster: str) -> None:
+        """The cluster was seen to answer: its pools need not hold back."""
+        for pool in list(self._pools.values()):
+            if pool.key.cluster == cluster:
+                pool.try_again()
+
     async def close(self, immediate: bool) -> None:
         """Lend nothing any more and return when no server is left; `immediate` closes the lent ones too.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from proxy.errors import ProxyError
+from proxy.errors import ProxyError, ServerUnreachable
 from proxy.observe.gauges import PoolSnapshot
 from proxy.pool import refusals
 from proxy.pool.budget import ClusterBudget
@@ -62,8 +62,11 @@ class Pool:
 
     # --- for clients
 
-    def acquire(self, waiter: Waiter) -> PooledServer | None:
-        """Lend a server at once, or queue the client: `granted` or `refused` is called later, unless forgotten."""
+    def acquire(self, waiter: Waiter, *, is_timed: bool = True) -> PooledServer | None:
+        """Lend a server at once, or queue the client: `granted` or `refused` is called later, unless forgotten.
+
+        Without `is_timed` the pool sets no limit to the wait: the client calls `give_up`.
+        """
         if not self._is_unsettled or not self._core.queue.waiting:
             server = self._core.lend_at_once(waiter)
             if server is not None:
@@ -74,7 +77,7 @@ class Pool:
             self._refuse_soon(waiter, error)
             return None
         self.counters.waits += 1
-        self._core.queue.join(waiter, now)
+        self._core.queue.join(waiter, now, is_timed=is_timed)
         self._settle(may_grant=False)
         return None
 
@@ -83,12 +86,22 @@ class Pool:
         if self._refusals.pop(waiter, None) is None and self._core.leave(waiter):
             self._settle()
 
+    def give_up(self, waiter: Waiter, waited_s: float) -> ProxyError | None:
+        """The client has waited for as long as it will, `waited_s`: what it is to be told; None if it does not wait."""
+        ticket = self._core.queue.find(waiter)
+        if ticket is None:
+            return None
+        error = refusals.wait_timed_out(self.key, self._core, ticket.line, waited_s)
+        self.counters.wait_timeouts += 1
+        self.forget(waiter)
+        return error
+
     def release(self, server: PooledServer) -> None:
         """The one door by which a server comes back; the reasons not to lend it again as it is, in order."""
         slot = self._core.slots.get(server)
         if slot is None:
             server.close("discarded")
-        if slot is None or slot.state is not SlotState.LENT:
+        if slot is None or slot.state != SlotState.LENT:
             return
         now = self._now()
         reason = server.unusable_because() or self._core.reason_to_close(slot, now)
@@ -156,6 +169,17 @@ class Pool:
             self._end_warming(error)
         self._settle()
 
+    @property
+    def is_unreachable(self) -> bool:
+        """Did the last attempt to open a server find nobody who answers?"""
+        return isinstance(self._core.backoff.last_error, ServerUnreachable)
+
+    def try_again(self) -> None:
+        """The cluster answers again: do not wait for the end of the pause to find out."""
+        if self.is_unreachable:
+            self._core.backoff.succeeded()
+            self._settle()
+
     def configure(self, limits: PoolLimits) -> None:
         """Take over new settings; servers that are too many are closed when they are idle."""
         self._core.configure(limits)
@@ -168,7 +192,7 @@ class Pool:
             return
         now = self._now()
         for slot, reason in self._core.outdated(now):
-            if slot.state is SlotState.IDLE:
+            if slot.state == SlotState.IDLE:
                 self._close(slot, reason)
         self._core.queue.tidy()
         while self.has_baseline and self._core.lacks_spare(now):
@@ -296,7 +320,7 @@ class Pool:
         serial = slot.reset_serial
 
         def done(is_reset: bool) -> None:
-            if slot.state is SlotState.RESETTING and slot.reset_serial == serial:
+            if slot.state == SlotState.RESETTING and slot.reset_serial == serial:
                 self._reset_done(slot, level, is_reset=is_reset)
 
         server.reset(level, done)
@@ -363,7 +387,8 @@ class Pool:
     def _rearm(self) -> None:
         """Have the pool's one timer fire when something falls due, or before."""
         core = self._core
-        if not core.queue.waiting or (self._timer is not None and not core.backoff.is_failing):
+        is_in_order = not (core.backoff.is_failing or core.queue.has_untimed)
+        if not core.queue.waiting or (self._timer is not None and is_in_order):
             return  # whoever came after the timer was set falls due after it
         now = self._now()
         at = core.next_event(now)
@@ -382,8 +407,9 @@ class Pool:
         self._timer = None
         now = self._now()
         limits, queue = self._core.limits, self._core.queue
-        while limits.wait_timeout_s and (ticket := queue.oldest()) and ticket.arrived + limits.wait_timeout_s <= now:
-            error = refusals.wait_timed_out(self.key, self._core, ticket.line)
+        wait_s = limits.wait_timeout_s
+        while wait_s and (ticket := queue.oldest_timed()) and ticket.arrived + wait_s <= now:
+            error = refusals.wait_timed_out(self.key, self._core, ticket.line, wait_s)
             self._core.leave(ticket.waiter)
             self.counters.wait_timeouts += 1
             ticket.waiter.refused(error)

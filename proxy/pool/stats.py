@@ -44,6 +44,7 @@ def snapshot(key: PoolKey, core: PoolCore, counters: PoolCounters, now: float) -
         cluster=key.cluster,
         database=key.database,
         user=key.user,
+        mode=key.mode.value,
         cl_active=active,
         cl_waiting=core.queue.waiting,
         sv_active=active,

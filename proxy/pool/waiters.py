@@ -16,15 +16,16 @@ class WaitQueue:
     """The waiting clients of one pool, by tenant and by age.
 
     The ring holds the lines whose turn may come. A line whose tenant is at its limit steps out, and comes back when one
-    of its servers does.
+    of its servers does. Clients that time their own wait are left out of `oldest_timed`.
     """
 
-    __slots__ = ("_lines", "_notified", "_unnotified", "ring", "waiting")
+    __slots__ = ("_lines", "_notified", "_timed", "_unnotified", "ring", "waiting")
 
     def __init__(self) -> None:
         self._lines: dict[str, TenantLine] = {}
         self._unnotified: OrderedDict[Waiter, Ticket] = OrderedDict()
         self._notified: OrderedDict[Waiter, Ticket] = OrderedDict()  # all older than the ones not notified
+        self._timed: OrderedDict[Waiter, Ticket] = OrderedDict()
         self.ring: deque[TenantLine] = deque()
         self.waiting = 0
 
@@ -38,6 +39,11 @@ class WaitQueue:
         """Is any tenant known?"""
         return bool(self._lines)
 
+    @property
+    def has_untimed(self) -> bool:
+        """Does any client wait that times its own wait?"""
+        return len(self._timed) < self.waiting
+
     def line(self, tenant: str) -> TenantLine:
         """The tenant's line, made when it is not there."""
         line = self._lines.get(tenant)
@@ -45,12 +51,14 @@ class WaitQueue:
             line = self._lines[tenant] = TenantLine(tenant)
         return line
 
-    def join(self, waiter: Waiter, now: float) -> None:
-        """Add a client at the end of its tenant's line."""
+    def join(self, waiter: Waiter, now: float, *, is_timed: bool = True) -> None:
+        """Add a client at the end of its tenant's line; `is_timed`: the pool's limit on waiting holds for it."""
         assert waiter not in self._unnotified, "a client waits once"
         assert waiter not in self._notified, "a client waits once"
         line = self.line(waiter.tenant_id)
-        line.queue[waiter] = self._unnotified[waiter] = Ticket(waiter, line, now)
+        line.queue[waiter] = self._unnotified[waiter] = ticket = Ticket(waiter, line, now)
+        if is_timed:
+            self._timed[waiter] = ticket
         self.waiting += 1
         self.step_in(line)
 
@@ -59,6 +67,7 @@ class WaitQueue:
         ticket = self._unnotified.pop(waiter, None) or self._notified.pop(waiter, None)
         if ticket is not None:
             del ticket.line.queue[waiter]
+            self._timed.pop(waiter, None)
             self.waiting -= 1
         return ticket
 
@@ -86,6 +95,14 @@ class WaitQueue:
         """Who has waited longest of all."""
         queue = self._notified or self._unnotified
         return next(iter(queue.values()), None)
+
+    def oldest_timed(self) -> Ticket | None:
+        """Who has waited longest of those that the pool's limit holds for."""
+        return next(iter(self._timed.values()), None)
+
+    def find(self, waiter: Waiter) -> Ticket | None:
+        """The client's place; None if it does not wait."""
+        return self._unnotified.get(waiter) or self._notified.get(waiter)
 
     def oldest_unnotified(self) -> Ticket | None:
         """Who has waited longest without having been told."""

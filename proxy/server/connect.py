@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 from proxy.auth.scram import SaltedPasswords, tls_server_end_point
 from proxy.errors import ProxyError, ServerLoginFailed, ServerUnreachable
@@ -133,7 +133,7 @@ class Connector:
             on_lost=on_lost,
         )
         transport = writer.transport
-        transport.set_protocol(connection)
+        transport.set_protocol(cast(asyncio.Protocol, connection))
         connection.login_stream = writer
         connection.connection_made(transport)
         if logged_in.leftover:

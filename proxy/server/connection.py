@@ -13,6 +13,7 @@ from typing import Final, Protocol, cast
 from proxy.errors import ProtocolViolation, ServerLost
 from proxy.server.jobs import Job, Outcome, Recovery, query_job
 from proxy.server.ledger import Ledger
+from proxy.server.ports import ServerPort
 from proxy.server.prepared import PreparedOnServer
 from proxy.wire import codes, frontend
 
@@ -45,11 +46,10 @@ _LAST_WORDS_S: Final = 5.0
 """How long a connection that is closed may take for bytes that PostgreSQL has not read yet."""
 
 
-class ServerConnection(asyncio.Protocol):
-    """A logged-in connection to PostgreSQL.
+class ServerConnection(ServerPort):
+    """A logged-in connection to PostgreSQL, as a protocol of asyncio's (not by its base class, which is not compiled).
 
-    `taint`: 0 clean, 1 needs a reset, 2 needs DISCARD ALL before anyone else gets it. `followed`: settings that its
-    session was given to follow its last client. `reset_timeout_s`: how long a reset may take. `when_gone` is called when
+    `reset_timeout_s`: how long a reset may take. `when_gone` is called when
     the connection is closed, whoever closed it.
     """
 
@@ -72,8 +72,8 @@ class ServerConnection(asyncio.Protocol):
         self.parameters = parameters
         self.opened_at = opened_at
         self.taint = 0
-        self.tenant_id: str | None = None
-        self.followed: tuple[tuple[str, tuple[str, ...]], ...] = ()
+        self.tenant_id = None
+        self.followed = ()
         self.prepared = PreparedOnServer(max_prepared_statements)
         self._reset_timeout_s = reset_timeout_s
         self._send_cancel = cancel
@@ -83,6 +83,7 @@ class ServerConnection(asyncio.Protocol):
         self.ledger = Ledger(self._idle)
         self._transport: asyncio.Transport | None = None
         self.takes_bytes = True
+        self._reads = True
         self._retired_because = ""
         self._cancels = 0
         self._after_cancels: list[Callable[[], None]] = []
@@ -176,8 +177,9 @@ class ServerConnection(asyncio.Protocol):
 
     def set_reading(self, ready: bool) -> None:
         """Whether PostgreSQL's bytes are wanted for now: the client's side of flow control."""
-        if self._transport is None or self.is_closed:
+        if ready == self._reads or self._transport is None or self.is_closed:
             return
+        self._reads = ready
         if ready:
             self._transport.resume_reading()
         else:
@@ -283,6 +285,11 @@ class ServerConnection(asyncio.Protocol):
                 waiting, self._after_cancels = self._after_cancels, []
                 for call in waiting:
                     call()
+
+    @property
+    def is_being_cancelled(self) -> bool:
+        """Whether a cancel is in flight."""
+        return self._cancels > 0
 
     def when_cancels_are_done(self, call: Callable[[], None]) -> bool:
         """Call later if a cancel is in flight (True), else not at all (False)."""

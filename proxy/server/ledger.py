@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Container
+from itertools import islice
 from typing import Final, Protocol
 
 from proxy.context.context import FOLLOWED
@@ -24,6 +25,7 @@ from proxy.server.units import (
     LOCAL,
     NOTED,
     PARSE,
+    QUERY,
     STATEMENT,
     SYNC,
     Capture,
@@ -262,6 +264,8 @@ class Ledger:
 
     def _finish_unit(self, head: int, reply: bytes) -> None:
         """A reply that ends a unit with a note or a DROP, or that has local replies behind it."""
+        if reply[0] == codes.COMMAND_COMPLETE and len(reply) < 6:
+            raise ProtocolViolation("invalid CommandComplete from server")
         drop = bool(head & DROP)
         if head & NOTED:
             note = self.notes.popleft()
@@ -326,6 +330,7 @@ class Ledger:
         self.units.popleft()
         self.status = status
         self.skipping = False
+        self.quiet = False
         if head & DROP:
             self.owner.internal_ready(status)
             self.flush_local()
@@ -348,9 +353,13 @@ class Ledger:
             if not head & DROP and not self._is_about_our_words(head, frame):
                 self.out.append(self._put_position_right(frame))
         elif code == codes.COPY_IN_RESPONSE:
+            if head & KIND not in (EXECUTE, STATEMENT, QUERY) or head & DROP:
+                raise ProtocolViolation("CopyInResponse came unasked")
             self.out.append(frame)
-            self._forget_ignored_sync()
-            self.owner.copy_in_started()
+            # What else is on its way fails the COPY, so no data will be taken and no Sync ignored.
+            if head & KIND != EXECUTE or all(unit & KIND in (LOCAL, SYNC) for unit in islice(self.units, 1, None)):
+                self._forget_ignored_sync()
+                self.owner.copy_in_started()
         elif code == codes.NOTIFICATION_RESPONSE:
             self.out.append(frame)
         elif code == codes.PARAMETER_DESCRIPTION and head & KIND == DESCRIBE:

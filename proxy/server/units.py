@@ -101,12 +101,16 @@ class Capture:
 
 
 class Description:
-    """A Describe whose answer is kept: `statement` is what it is about, `row` and `types` are PostgreSQL's words."""
+    """A Describe whose answer is kept: `statement` is what it is about, `row` and `types` are PostgreSQL's words.
 
-    __slots__ = ("row", "statement", "types")
+    `is_fatal`: rows are on their way, and if the statement is not what the client was told, they must not reach it.
+    """
 
-    def __init__(self, statement: object) -> None:
+    __slots__ = ("is_fatal", "row", "statement", "types")
+
+    def __init__(self, statement: object, *, is_fatal: bool = False) -> None:
         self.statement = statement
+        self.is_fatal = is_fatal
         self.types: bytes | None = None
         self.row = b""
 

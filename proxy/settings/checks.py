@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from proxy.settings.explain import Finding, suggest
 from proxy.settings.hosts import HostPort
-from proxy.settings.model import Settings, TenantEntry
+from proxy.settings.model import Listen, Settings, TenantEntry
 from proxy.settings.names import CONTEXT_SETTINGS
 from proxy.settings.yaml_tree import KeyPath
 
@@ -32,6 +32,7 @@ class Declared:
 
 def check(settings: Settings, declared: Declared) -> Iterator[Finding]:
     """Everything that is wrong between the sections."""
+    yield from _check_ports(settings)
     yield from _check_tenants(settings, declared)
     yield from _check_places(settings)
     yield from _check_users(settings, declared)
@@ -39,6 +40,36 @@ def check(settings: Settings, declared: Declared) -> Iterator[Finding]:
     yield from _check_shared_schemas(settings)
     yield from _check_numbers(settings)
     yield from _check_tls(settings)
+
+
+def _check_ports(settings: Settings) -> Iterator[Finding]:
+    """Two places on one port would be one, or fail at the start; a Unix socket has only the port in its name."""
+    places: list[tuple[str, Listen]] = [("listen", settings.listen)]
+    if settings.http is not None:
+        http = Listen(host=settings.http.host, port=settings.http.port)
+        if _collide(settings.listen, http):
+            yield _taken(("http", "port"), http.port, "listen")
+        places.append(("http", http))
+    for name, endpoint in settings.endpoints.items():
+        own = endpoint.beside(settings.listen)
+        other = next((other for other, listen in places if _collide(own, listen)), None)
+        if other is not None:
+            yield _taken(("endpoints", name, "port"), own.port, other)
+        places.append((f"endpoints.{name}", own))
+
+
+_EVERYWHERE = ("0.0.0.0", "::", "*")  # noqa: S104 - compared, not bound
+
+
+def _collide(one: Listen, other: Listen) -> bool:
+    if one.port != other.port:
+        return False
+    is_same_host = one.host == other.host or one.host in _EVERYWHERE or other.host in _EVERYWHERE
+    return is_same_host or one.unix_socket_dir == other.unix_socket_dir is not None
+
+
+def _taken(path: KeyPath, port: int, other: str) -> Finding:
+    return Finding(path, f"the port {port} is that of {other} already", "Give each place a port of its own.")
 
 
 def _check_tenants(settings: Settings, declared: Declared) -> Iterator[Finding]:
@@ -155,8 +186,15 @@ def _check_shared_schemas(settings: Settings) -> Iterator[Finding]:
 def _check_numbers(settings: Settings) -> Iterator[Finding]:
     if settings.pool.min_size > settings.pool.size:
         yield Finding(("pool", "min_size"), f"must not be more than pool.size, which is {settings.pool.size}")
-    if settings.limits.max_query_bytes > settings.limits.max_message_bytes:
+    limits = settings.limits
+    if limits.max_query_bytes > limits.max_message_bytes:
         yield Finding(("limits", "max_query_size"), "must not be more than max_message_size")
+    for section, entries in (("tiers", settings.tiers), ("users", settings.users)):
+        for name, entry in entries.items():
+            # One of the two alone may be below or above the other's global value: the smaller of both counts.
+            query, message = entry.max_query_bytes, entry.max_message_bytes
+            if query is not None and message is not None and query > message:
+                yield Finding((section, name, "max_query_size"), "must not be more than max_message_size")
 
 
 def _check_tls(settings: Settings) -> Iterator[Finding]:

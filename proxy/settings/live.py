@@ -10,7 +10,7 @@ from proxy.settings.model import Settings
 from proxy.settings.types import Section, yaml_key
 
 # They are bound when the process starts: sockets, and what every server and session was given.
-NEEDS_RESTART: Final = ("listen", "http", "workers", "context")
+NEEDS_RESTART: Final = ("listen", "endpoints", "http", "workers", "context")
 
 
 @dataclass(frozen=True, slots=True)

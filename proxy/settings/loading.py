@@ -6,6 +6,7 @@ checked as a whole.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,9 @@ from proxy.settings.paths import FromFile
 from proxy.settings.problems import InvalidConfiguration, Problem
 from proxy.settings.yaml_tree import Document, read_document
 
-_NAMED: Final = ("clusters", "users", "tiers", "tenants")
+_STAND_IN: Final = "gatehouse-stand-in-"
+_STANDING_IN: Final = re.compile(f"{_STAND_IN}[0-9]+")
+_NAMED: Final = ("endpoints", "clusters", "users", "tiers", "tenants")
 
 
 def load_settings(path: Path) -> Settings:
@@ -50,10 +53,13 @@ class _Load:
         self._add_tenants_file(data)
         settings, errors = self._validate(data)
         self._report(explain(errors))
+        stand_ins: dict[str, Any] = {}
         if errors:
-            settings, _ = self._validate(_without(data, errors))
+            left, stand_ins = _without(data, errors)
+            settings, _ = self._validate(left)
         if settings is not None:
-            self._report(list(check(settings, self._declared(data))))
+            found = check(settings, self._declared(data))
+            self._report([_in_own_words(finding, stand_ins) for finding in found])
         if self._problems or settings is None:
             raise InvalidConfiguration(self._problems)
         return settings
@@ -134,13 +140,34 @@ def _shown(path: Path) -> Path:
         return path
 
 
-def _without(data: dict[str, Any], errors: list[ErrorDetails]) -> dict[str, Any]:
-    """The data less what has errors: an entry of a named section, or else a whole section."""
+def _without(data: dict[str, Any], errors: list[ErrorDetails]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The data less what has errors: an entry of a named section, or else a whole section.
+
+    A tenant of which nothing but the id is wrong stays under another id, so that the rest of it is checked, too: the second
+    result is what stands for which.
+    """
     left = {key: dict(value) if key in _NAMED and isinstance(value, dict) else value for key, value in data.items()}
+    spoilt = {error["loc"][:2] for error in errors if error["loc"][2:] != ("[key]",)}
+    stand_ins: dict[str, Any] = {}
     for error in errors:
         section, *rest = error["loc"]
-        if section in _NAMED and rest:
-            left[section].pop(rest[0], None)
-        else:
+        if section not in _NAMED or not rest:
             left.pop(str(section), None)
-    return left
+            continue
+        entry = left.get(section, {}).pop(rest[0], None)
+        if section == "tenants" and entry is not None and error["loc"][:2] not in spoilt:
+            stand_in = f"{_STAND_IN}{len(stand_ins)}"
+            stand_ins[stand_in] = rest[0]
+            left[section][stand_in] = entry
+    return left, stand_ins
+
+
+def _in_own_words(finding: Finding, stand_ins: dict[str, Any]) -> Finding:
+    """The finding with the ids that the file has."""
+
+    def own(match: re.Match[str]) -> str:
+        return ascii(stand_ins.get(match[0], match[0])).strip("'\"")
+
+    path = tuple(stand_ins.get(step, step) if isinstance(step, str) else step for step in finding.path)
+    hint = finding.hint and _STANDING_IN.sub(own, finding.hint)
+    return Finding(path, _STANDING_IN.sub(own, finding.message), hint, at_key=finding.at_key)

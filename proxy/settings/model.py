@@ -34,18 +34,20 @@ from proxy.settings.types import (
     Label,
     Limit,
     Login,
+    MessageSize,
+    Mode,
     Port,
     Section,
     Size,
     TenantId,
     Timeout,
-    available,
 )
 
 __all__ = [
     "ClientTls",
     "Cluster",
     "ContextSettings",
+    "Endpoint",
     "HostPort",
     "Http",
     "Keepalive",
@@ -80,6 +82,44 @@ class Listen(Section):
         description="permissions of the Unix socket, octal; open to all as PostgreSQL's own, for a login follows",
     )
     backlog: Limit = Field(default=1024, description="connections the kernel queues while the proxy is busy accepting")
+    mode: Mode | None = Field(
+        default=None, description="pool.mode for clients that connect here; none for that of the user, tier or pool"
+    )
+
+
+class Endpoint(Section):
+    """A further place where clients connect, with a pool mode of its own if need be."""
+
+    host: str | None = Field(default=None, min_length=1, description="address or name; none is listen.host")
+    port: Port = Field(
+        description="TCP port, and the number in the name of the Unix socket; another one than all others",
+        examples=[6433],
+    )
+    unix_socket_dir: str | None = Field(
+        default=None, description="directory of the Unix socket .s.PGSQL.<port>; none is listen.unix_socket_dir"
+    )
+    unix_socket_mode: FileMode | None = Field(
+        default=None, description="permissions of the Unix socket, octal; none is listen.unix_socket_mode"
+    )
+    backlog: Limit | None = Field(
+        default=None, description="connections the kernel queues while the proxy is busy; none is listen.backlog"
+    )
+    mode: Mode | None = Field(
+        default=None,
+        description="pool.mode for clients that connect here; none for that of the user, tier or pool",
+        examples=["session"],
+    )
+
+    def beside(self, listen: Listen) -> Listen:
+        """The endpoint with all that it leaves to `listen`, but for the mode."""
+        return Listen(
+            host=self.host or listen.host,
+            port=self.port,
+            unix_socket_dir=self.unix_socket_dir or listen.unix_socket_dir,
+            unix_socket_mode=self.unix_socket_mode or listen.unix_socket_mode,
+            backlog=self.backlog or listen.backlog,
+            mode=self.mode,
+        )
 
 
 class Http(Section):
@@ -106,15 +146,23 @@ class ClientTls(Section):
 class PoolSettings(Section):
     """How server connections are kept. A pool is one login in one database of one cluster."""
 
-    mode: Annotated[Literal["transaction"], available("transaction", planned=("session", "statement"))] = Field(
-        default="transaction", description="a server is lent for one transaction at a time"
+    mode: Mode = Field(
+        default="transaction",
+        description="a server is lent for one transaction at a time, for a client's whole session, or, as statement, "
+        "for one transaction with transaction blocks refused; an endpoint, a user or a tier may say otherwise, "
+        "in this order",
     )
     size: Limit = Field(default=20, description="server connections of one pool; about twice the cores of its server")
+    session_size: Limit = Field(
+        default=10,
+        description="server connections of one pool kept for clients in session mode, besides size; "
+        "each client that has sent a statement holds one until it leaves",
+    )
     min_size: Count = Field(
         default=0, description="connections kept open when idle, so that the first client need not wait"
     )
     wait_timeout_s: Timeout = Field(
-        default=15.0, description="a client's wait for a server; then 53300; off is no limit"
+        default=15.0, description="a client's wait for a server; then 53300; off is no limit; also per tier and user"
     )
     max_waiting: Count = Field(
         default=10_000, description="clients that may wait in one pool; the next gets 53300 at once"
@@ -135,6 +183,10 @@ class PoolSettings(Section):
     )
     reset_timeout_s: Duration = Field(
         default=5.0, description="for the reset of a connection, which is closed after that"
+    )
+    defer_begin: Flag = Field(
+        default=True,
+        description="a plain BEGIN is answered at once and sent with the first statement; false sends it by itself",
     )
     max_prepared_statements: Count = Field(
         default=200, description="prepared statements held on one server connection; the least recently used is closed"
@@ -158,17 +210,23 @@ class ContextSettings(Section):
 class Limits(Section):
     """What one client, or all, may take."""
 
-    max_clients: Limit = Field(default=10_000, description="client connections in all; needs as many file descriptors")
+    max_clients: Limit = Field(
+        default=10_000,
+        description="clients logged in, in all; each needs a file descriptor, and so do those logging in",
+    )
+    max_logins: Limit = Field(
+        default=2000,
+        description="connections that are not logged in yet, besides max_clients; the next is refused before it has "
+        "said a word, so that strangers can not take the place of clients",
+    )
     max_clients_per_user: Count = Field(default=0, description="client connections of one user; 0 is no limit")
     max_clients_per_tenant: Count = Field(default=0, description="client connections of one tenant; 0 is no limit")
-    max_message_bytes: Size = Field(
+    max_message_bytes: MessageSize = Field(
         default=1_073_741_823,
-        ge=1024,
-        le=1_073_741_823,
-        description="longest message; the default is PostgreSQL's own limit",
+        description="longest message; the default is PostgreSQL's own limit; also per tier and user",
     )
-    max_query_bytes: Size = Field(
-        default=64 << 20, ge=1024, le=1_073_741_823, description="longest Query or Parse; these are held whole"
+    max_query_bytes: MessageSize = Field(
+        default=64 << 20, description="longest Query or Parse; these are held whole; also per tier and user"
     )
     client_buffer_bytes: Size = Field(
         default=256 << 10, ge=4096, description="bytes buffered per direction before the sender is paused"
@@ -179,19 +237,42 @@ class Limits(Section):
 
 
 class Timeouts(Section):
-    """How long things may take. Waiting for a server is pool.wait_timeout; statements are bounded by the tier."""
+    """How long things may take. Waiting for a server is pool.wait_timeout.
 
-    client_login_timeout_s: Duration = Field(default=60.0, description="from connecting to being logged in")
-    client_idle_timeout_s: Timeout = Field(
-        default=0.0, description="a client idle outside a transaction is sent away; off is never"
+    The first five are also keys of a tier and, but for pin_timeout, of a user; the user's counts before the tier's.
+    """
+
+    query_timeout_s: Timeout = Field(
+        default=0.0,
+        description="a Query, or a batch up to its Sync, is cancelled after this and fails with 57014; counted by "
+        "Gatehouse, the time the client takes to send and to read included; off is never",
     )
+    transaction_timeout_s: Timeout = Field(
+        default=0.0, description="a transaction that lasts longer ends with its connection, 25P04; off is never"
+    )
+    idle_in_transaction_timeout_s: Timeout = Field(
+        default=0.0,
+        description="a client that is silent for this long inside a transaction is sent away, 25P03; off is never",
+    )
+    client_idle_timeout_s: Timeout = Field(
+        default=0.0, description="a client idle outside a transaction is sent away, 57P05; off is never"
+    )
+    pin_timeout_s: Timeout = Field(
+        default=0.0,
+        description="a client that does not use a server it has pinned for this long is sent away, 57P05; off is never",
+    )
+    client_login_timeout_s: Duration = Field(default=60.0, description="from connecting to being logged in")
     shutdown_timeout_s: Timeout = Field(
         default=30.0, description="what running transactions get after SIGTERM; off waits for them without limit"
     )
     server_recovery_timeout_s: Duration = Field(
         default=5.0, description="for a rollback after its client left in mid-transaction; then the server is closed"
     )
-    cancel_timeout_s: Duration = Field(default=10.0, description="for delivering a cancel request to a server")
+    cancel_timeout_s: Duration = Field(
+        default=10.0,
+        description="for delivering a cancel request to a server, and for a query cancelled by query_timeout to end: "
+        "after that its client is sent away",
+    )
 
 
 class RegistrySettings(Section):
@@ -225,6 +306,9 @@ class Settings(Section):
     """The whole configuration."""
 
     listen: Listen = Field(default_factory=Listen, description="where clients connect")
+    endpoints: dict[Label, Endpoint] = Field(
+        default_factory=dict, description="further places where clients connect, by name; such as one for session mode"
+    )
     http: Annotated[Http | None, BeforeValidator(_read_http)] = Field(
         default_factory=Http, description="metrics, health and status page; off for none"
     )

@@ -23,12 +23,15 @@ from proxy.settings.types import (
     Label,
     Limit,
     Login,
+    MessageSize,
+    Mode,
     RoleName,
     Section,
     ServerTimeout,
     SettingName,
     SettingValue,
     TenantList,
+    Timeout,
     available,
 )
 
@@ -114,10 +117,36 @@ class User(Section):
         default=None,
         description="client connections of this user, instead of limits.max_clients_per_user; 0 is no limit",
     )
+    pool_mode: Mode | None = Field(default=None, description="pool.mode for this user; none for that of the tier")
+    query_timeout_s: Timeout | None = Field(
+        default=None, description="timeouts.query_timeout for this user; none for that of the tier"
+    )
+    transaction_timeout_s: Timeout | None = Field(
+        default=None, description="timeouts.transaction_timeout for this user; none for that of the tier"
+    )
+    idle_in_transaction_timeout_s: Timeout | None = Field(
+        default=None, description="timeouts.idle_in_transaction_timeout for this user; none for that of the tier"
+    )
+    client_idle_timeout_s: Timeout | None = Field(
+        default=None, description="timeouts.client_idle_timeout for this user; none for that of the tier"
+    )
+    wait_timeout_s: Timeout | None = Field(
+        default=None, description="pool.wait_timeout for this user; none for that of the tier"
+    )
+    max_message_bytes: MessageSize | None = Field(
+        default=None, description="limits.max_message_size for this user; none for that of the tier"
+    )
+    max_query_bytes: MessageSize | None = Field(
+        default=None, description="limits.max_query_size for this user; none for that of the tier"
+    )
 
 
 class Tier(Section):
-    """What a class of tenants may use. A setting left out is left to the server's own value."""
+    """What a class of tenants may use.
+
+    A setting of PostgreSQL that is left out is left to the server's own value, a limit of Gatehouse's to that for all
+    clients.
+    """
 
     statement_timeout_s: ServerTimeout | None = Field(
         default=None, description="statement_timeout in the tenant's context"
@@ -147,6 +176,32 @@ class Tier(Section):
         "server with the client until it is gone, refuse answers 0A000",
     )
     max_pinned: Count = Field(default=2, description="servers that clients of one tenant may have pinned at a time")
+    cross_tenant_channels: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="LISTEN, NOTIFY and advisory locks where tenants share a database (the models shared and schema): "
+        "channels and keys are the same for all of them, so what one sends or locks reaches the others",
+    )
+    pool_mode: Mode | None = Field(default=None, description="pool.mode for clients of these tenants")
+    query_timeout_s: Timeout | None = Field(
+        default=None, description="timeouts.query_timeout for clients of these tenants"
+    )
+    transaction_timeout_s: Timeout | None = Field(
+        default=None, description="timeouts.transaction_timeout for clients of these tenants"
+    )
+    idle_in_transaction_timeout_s: Timeout | None = Field(
+        default=None, description="timeouts.idle_in_transaction_timeout for clients of these tenants"
+    )
+    client_idle_timeout_s: Timeout | None = Field(
+        default=None, description="timeouts.client_idle_timeout for clients of these tenants"
+    )
+    pin_timeout_s: Timeout | None = Field(default=None, description="timeouts.pin_timeout for clients of these tenants")
+    wait_timeout_s: Timeout | None = Field(default=None, description="pool.wait_timeout for clients of these tenants")
+    max_message_bytes: MessageSize | None = Field(
+        default=None, description="limits.max_message_size for clients of these tenants"
+    )
+    max_query_bytes: MessageSize | None = Field(
+        default=None, description="limits.max_query_size for clients of these tenants"
+    )
 
 
 _STRICT = ConfigDict(extra="forbid")

@@ -26,7 +26,8 @@ _INTRODUCTION: Final = f"""\
 `gatehouse serve --config FILE` reads one YAML file, and the tenants file it names, if it names one.
 `gatehouse check --config FILE` lists everything that is wrong with them, with file, line and column, and exits with 2.
 A running proxy reads its files again on SIGHUP and when they change; files with problems are reported and change
-nothing. `listen`, `http` and `workers` are read at start only.
+nothing. `listen`, `endpoints`, `http`, `workers` and `context` are read at start only. What a client may do and how
+long counts for clients that are there as well, but for the pool mode, which a client keeps for as long as it stays.
 
 `config/gatehouse.yaml` is a file to start from, `config/full.yaml` one with every key. This page and that file are
 written from the program by `{REGENERATE}`.
@@ -55,7 +56,7 @@ _HEAD: Final = f"""\
 # docs/configuration.md says how values are written. Start from gatehouse.yaml; this file is to look things up.
 """
 
-_NAMES: Final = {"clusters": "main", "users": "app", "tiers": "default", "tenants": "acme"}
+_NAMES: Final = {"endpoints": "session", "clusters": "main", "users": "app", "tiers": "default", "tenants": "acme"}
 _KINDS: Final = {"cluster": "main", "database": "saas", "model": "shared"}
 
 

@@ -158,6 +158,11 @@ ServerTimeout = Annotated[Timeout, AfterValidator(_within_postgres)]
 Size = Annotated[int, BeforeValidator(_read_size), PlainSerializer(units.format_size, when_used="json"), _size_schema]
 """Bytes."""
 
+MessageSize = Annotated[Size, Field(ge=1024, le=1_073_741_823)]
+"""Bytes of a message; PostgreSQL itself takes none longer than 1 GB."""
+
+Mode = Literal["transaction", "session", "statement"]
+"""For how long a client keeps the server connection it is lent."""
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=0)]
 Limit = Annotated[int, Strict(), Field(ge=1)]

@@ -10,6 +10,7 @@ from proxy.errors import TenantUnavailable
 from proxy.settings.names import Invalid, validate_identifier, validate_tenant_id
 
 __all__ = [
+    "ClientRules",
     "DatabasePlacement",
     "Invalid",
     "Placement",
@@ -92,12 +93,31 @@ class PoolMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class ClientRules:
+    """What holds for some clients (a tier's, a user's) instead of what holds for all; None leaves that.
+
+    Times in seconds, 0.0 is no limit; sizes in bytes.
+    """
+
+    pool_mode: PoolMode | None = None
+    query_timeout_s: float | None = None
+    transaction_timeout_s: float | None = None
+    idle_in_transaction_timeout_s: float | None = None
+    client_idle_timeout_s: float | None = None
+    pin_timeout_s: float | None = None
+    wait_timeout_s: float | None = None
+    max_message_bytes: int | None = None
+    max_query_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tier:
     """What a class of tenants may use.
 
     `settings` are all settings the tier puts in the context, as PostgreSQL reads them, such as
     ("statement_timeout", "10000ms"). Timeouts in seconds; 0.0 is no limit, None leaves the server's own. `max_clients`
-    of 0 is no limit, None leaves the proxy's.
+    of 0 is no limit, None leaves the proxy's. `allows_channels`: LISTEN, NOTIFY and advisory locks may be used where they
+    reach other tenants.
     """
 
     name: str
@@ -110,6 +130,8 @@ class Tier:
     max_clients: int | None = None
     session_state: SessionState = SessionState.PIN
     max_pinned: int = 2
+    allows_channels: bool = False
+    clients: ClientRules = ClientRules()
 
 
 @dataclass(frozen=True, slots=True)

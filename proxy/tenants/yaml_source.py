@@ -9,8 +9,10 @@ from typing import assert_never
 from proxy.settings import model as settings_model
 from proxy.settings.model import PlacementEntry, Settings
 from proxy.tenants.model import (
+    ClientRules,
     DatabasePlacement,
     Placement,
+    PoolMode,
     SchemaPlacement,
     SessionState,
     SharedPlacement,
@@ -81,6 +83,23 @@ def build_tier(name: str, tier: settings_model.Tier) -> Tier:
         max_clients=tier.max_clients,
         session_state=SessionState(tier.session_state),
         max_pinned=tier.max_pinned,
+        allows_channels=tier.cross_tenant_channels == "allow",
+        clients=build_rules(tier),
+    )
+
+
+def build_rules(entry: settings_model.Tier | settings_model.User) -> ClientRules:
+    """What a tier or a user says of its clients."""
+    return ClientRules(
+        pool_mode=None if entry.pool_mode is None else PoolMode(entry.pool_mode),
+        query_timeout_s=entry.query_timeout_s,
+        transaction_timeout_s=entry.transaction_timeout_s,
+        idle_in_transaction_timeout_s=entry.idle_in_transaction_timeout_s,
+        client_idle_timeout_s=entry.client_idle_timeout_s,
+        pin_timeout_s=entry.pin_timeout_s if isinstance(entry, settings_model.Tier) else None,
+        wait_timeout_s=entry.wait_timeout_s,
+        max_message_bytes=entry.max_message_bytes,
+        max_query_bytes=entry.max_query_bytes,
     )
 
 

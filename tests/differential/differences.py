@@ -46,12 +46,40 @@ DIFFERENCES: Final = {
     "session state": Difference(
         "What belongs to a session keeps its server",
         "LISTEN, temporary tables, session advisory locks, WITH HOLD cursors and SQL PREPARE tie the server to the client "
-        "until DISCARD ALL or its end, up to the tier's max_pinned (then 53300); a tier can refuse them (0A000).",
+        "until PostgreSQL says that nothing is left of them, up to the tier's max_pinned (then 53300); a tier can refuse them "
+        "(0A000). In session pooling a client has its server anyway.",
         "They live on the server, not in a setting.",
+    ),
+    "shared names": Difference(
+        "NOTIFY, LISTEN and advisory locks on a database that tenants share",
+        "Give 0A000 in the shared and schema placements, unless the tier says cross_tenant_channels: allow.",
+        "Channels and keys are those of the database: other tenants would hear, and wait for, each other.",
+    ),
+    "sequences": Difference(
+        "currval() and lastval() in a transaction of their own",
+        "Give 0A000 with a hint, but in session pooling. In the transaction that called nextval() they work.",
+        "On another server connection they would fail, or tell what another client of the tenant got.",
+    ),
+    "deferred begin": Difference(
+        "A plain BEGIN is answered at once and sent with the first statement",
+        "now() is the time of that statement, not of BEGIN; a transaction without statements never reaches PostgreSQL.",
+        "It saves a round trip, and no server is held while the client thinks. pool.defer_begin: false turns it off.",
+    ),
+    "prepared before a change": Difference(
+        "Statements prepared before a table changed",
+        'Where PostgreSQL says "cached plan must not change result type", Gatehouse prepares the statement again if nothing '
+        "has run and the client describes what it gets; else the client gets that error, as from PostgreSQL. It can get it, "
+        "too, in the middle of a batch on a server that has never seen the statement.",
+        "The columns that the client was told must be those that it gets.",
+    ),
+    "statement mode": Difference(
+        "Statement pooling",
+        "With pool.mode: statement, BEGIN and SAVEPOINT give 0A000.",
+        "That is what statement pooling is.",
     ),
     "one server per transaction": Difference(
         "Consecutive transactions may run on different servers",
-        "pg_backend_pid() changes between transactions; currval() and lastval() need a nextval() in the same transaction; "
+        "pg_backend_pid() changes between transactions; "
         "LOAD and settings changed inside functions or DO blocks end with the transaction.",
         "That is what transaction pooling is.",
     ),

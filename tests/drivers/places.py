@@ -120,7 +120,7 @@ class Mover:
 
     def move(self) -> None:
         """From now on the other server is the first in line; needs a pool of at least two that nobody else uses."""
-        self._connection.execute("ROLLBACK" if self._holds else "BEGIN")
+        self._connection.execute("ROLLBACK" if self._holds else "BEGIN; SELECT 1")
         self._holds = not self._holds
 
     def close(self) -> None:

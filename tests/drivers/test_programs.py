@@ -1,11 +1,11 @@
-"""PostgreSQL's own programs through Gatehouse: psql, pgbench and pg_dump."""
+"""PostgreSQL's own programs through Gatehouse: psql, pgbench, pg_dump and pg_restore."""
 
 from __future__ import annotations
 
 import re
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -242,3 +242,94 @@ def test_a_dump_is_restored_for_another_tenant(gatehouse: ProxyUnderTest) -> Non
         assert items(globex, psql(initech, "-c", "SELECT item FROM moved_orders"))
     finally:
         psql(initech, "-c", "DROP TABLE moved_orders")
+
+
+_ARCHIVED = """
+CREATE TYPE archived_kind AS ENUM ('oak', 'steel');
+CREATE TABLE archived_shelves (id serial PRIMARY KEY, label text UNIQUE, kind archived_kind);
+CREATE TABLE archived_binders (id int, shelf int REFERENCES archived_shelves, body text);
+CREATE INDEX archived_body ON archived_binders (body);
+COMMENT ON TABLE archived_binders IS 'it''s a test';
+INSERT INTO archived_shelves (label, kind) VALUES ('first', 'oak'), (E'sec\\ond', NULL);
+INSERT INTO archived_binders SELECT n, n % 2 + 1, 'binder' || n FROM generate_series(1, 3000) AS n
+"""
+_DROP_ARCHIVED = "DROP TABLE IF EXISTS archived_binders, archived_shelves; DROP TYPE IF EXISTS archived_kind"
+
+
+@pytest.fixture
+def archived(place: Place) -> Iterator[None]:
+    """Tables, a type, an index and rows that the tenant made itself."""
+    psql(place, "-q", script="SET client_min_messages TO error;" + _DROP_ARCHIVED)
+    assert "ERROR" not in psql(place, "-q", "-v", "ON_ERROR_STOP=1", "-c", _ARCHIVED)
+    yield
+    psql(place, "-q", "-c", _DROP_ARCHIVED)
+
+
+def described(place: Place) -> str:
+    """All there is to see of them."""
+    rows = "SELECT s.*, b.* FROM archived_shelves s JOIN archived_binders b ON b.shelf = s.id ORDER BY b.id"
+    return psql(place, "-c", "\\d+ archived_*", "-c", rows, "-c", "\\dd archived_binders")
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("custom", ()),
+        ("custom", ("--clean", "--if-exists")),
+        ("custom", ("--single-transaction", "--clean", "--if-exists")),
+        ("directory", ("--jobs=2", "--clean", "--if-exists")),
+        ("tar", ()),
+    ],
+)
+def test_pg_restore_brings_back_what_pg_dump_took(
+    place: Place, archived: None, tmp_path: Path, form: str, options: tuple[str, ...]
+) -> None:
+    before = described(place)
+    assert "binder3000" in before
+    archive = str(tmp_path / "archive")
+    # The type of a tenant in a schema comes with the schema alone; elsewhere everybody's tables would come, too.
+    what = ["--table=archived_*"]
+    dumped = run(place, "pg_dump", f"--format={form}", f"--file={archive}", "--no-owner", "--no-privileges", *what)
+    assert dumped.returncode == 0, dumped.stderr
+    tables = "DROP TABLE archived_binders, archived_shelves"
+    if "--clean" not in options:
+        psql(place, "-q", "-c", tables)
+        assert "binder3000" not in described(place)
+    else:
+        psql(place, "-q", "-c", "DELETE FROM archived_binders")
+    restored = run(
+        place, "pg_restore", "--dbname=any", "--exit-on-error", "--no-owner", "--no-privileges", *options, archive
+    )
+    assert restored.returncode == 0, restored.stderr
+    assert described(place) == before
+
+
+def test_pg_dump_takes_a_whole_tenant_with_parallel_jobs(gatehouse: ProxyUnderTest, tmp_path: Path) -> None:
+    place = Place(SAMPLES["initech"], gatehouse)
+    # Its workers take up one exported snapshot.
+    dumped = run(place, "pg_dump", "--format=directory", "--jobs=2", f"--file={tmp_path / 'all'}")
+    assert dumped.returncode == 0, dumped.stderr
+    listed = run(place, "pg_restore", "--list", str(tmp_path / "all")).stdout
+    assert "TABLE DATA public orders" in listed
+
+
+def test_psql_waits_for_a_watch_to_be_interrupted(place: Place) -> None:
+    process = subprocess.Popen(
+        [command(place, "psql"), "-X", "-A", "-t"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=clean_environment(place.environment()),
+    )
+    assert process.stdin is not None
+    process.stdin.write("SELECT 'sleeping', pg_sleep(33) \\watch 0.01\n")
+    process.stdin.flush()
+    try:
+        place.wait_until_it_runs("SELECT 'sleeping', pg_sleep(33) ")
+        process.send_signal(signal.SIGINT)
+        shown, _ = process.communicate("SELECT count(*) FROM orders;\n", timeout=TIMEOUT_S)
+    finally:
+        process.kill()
+    assert "canceling statement due to user request" in shown
+    assert shown.splitlines()[-1] == str(len(place.items))

@@ -1,4 +1,4 @@
-"""SQLAlchemy 2 with its psycopg, asyncpg and pg8000 dialects: ORM, DDL, reflection, savepoints and isolation levels."""
+"""SQLAlchemy 2 with its psycopg, psycopg2, asyncpg and pg8000 dialects: ORM, DDL, reflection, savepoints, isolation levels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def url(place: Place, dialect: str) -> sa.URL:
     return sa.URL.create(f"postgresql+{dialect}", where["user"], where["password"], where["host"], where["port"], "any")
 
 
-@pytest.fixture(params=["psycopg", "pg8000"])
+@pytest.fixture(params=["psycopg", "psycopg2", "pg8000"])
 def engine(place: Place, request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
     engine = sa.create_engine(url(place, request.param), pool_size=2, max_overflow=2)
     yield engine
@@ -153,15 +153,16 @@ def test_isolation_levels_by_execution_options(engine: sa.Engine, place: Place, 
 
 
 def test_an_engine_with_an_isolation_level(place: Place) -> None:
-    for dialect in ("psycopg", "pg8000"):
+    for dialect in ("psycopg", "psycopg2", "pg8000"):
         engine = sa.create_engine(url(place, dialect), isolation_level="REPEATABLE READ")
         with engine.connect() as connection:
             assert connection.scalar(sa.text("SHOW transaction_isolation")) == "repeatable read"
         engine.dispose()
 
 
-def test_read_only_and_deferrable_by_execution_options(place: Place) -> None:
-    engine = sa.create_engine(url(place, "psycopg"))
+@pytest.mark.parametrize("dialect", ["psycopg", "psycopg2"])
+def test_read_only_and_deferrable_by_execution_options(place: Place, dialect: str) -> None:
+    engine = sa.create_engine(url(place, dialect))
     with engine.connect() as connection:
         connection = connection.execution_options(
             isolation_level="SERIALIZABLE", postgresql_readonly=True, postgresql_deferrable=True
@@ -172,12 +173,49 @@ def test_read_only_and_deferrable_by_execution_options(place: Place) -> None:
     engine.dispose()
 
 
-def test_streaming_results_with_a_server_side_cursor(place: Place) -> None:
-    engine = sa.create_engine(url(place, "psycopg"))
+@pytest.mark.parametrize("dialect", ["psycopg", "psycopg2"])
+def test_streaming_results_with_a_server_side_cursor(place: Place, dialect: str) -> None:
+    engine = sa.create_engine(url(place, dialect))
     with engine.connect().execution_options(stream_results=True, yield_per=100) as connection:
         numbers = connection.scalars(sa.text("SELECT generate_series(1, 1000)"))
         assert sum(numbers) == 500500
     engine.dispose()
+
+
+def test_many_rows_in_one_insert_give_their_keys_in_order(tables: sa.Engine) -> None:
+    with orm.Session(tables) as session:
+        authors = [Author(name=f"author {n}") for n in range(2500)]
+        session.add_all(authors)
+        session.flush()
+        found = dict(session.execute(sa.select(Author.name, Author.id)).tuples().all())
+        assert [found[author.name] for author in authors] == [author.id for author in authors]
+        rows = sa.insert(Author).returning(Author.id, sort_by_parameter_order=True)
+        keys = session.scalars(rows, [{"name": f"later {n}"} for n in range(500)]).all()
+        assert len(keys) == 500
+        assert list(keys) == sorted(keys)
+
+
+def test_connections_are_checked_before_use_and_replaced(place: Place) -> None:
+    engine = sa.create_engine(url(place, "psycopg"), pool_pre_ping=True, pool_size=1, max_overflow=0)
+    with engine.connect() as connection:
+        connection.connection.driver_connection.close()  # type: ignore[union-attr]
+        connection.invalidate()
+    with engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM orders")) == len(place.items)
+    engine.dispose()
+
+
+def test_two_sessions_update_one_row_by_its_version(tables: sa.Engine) -> None:
+    with orm.Session(tables) as one, orm.Session(tables) as other:
+        one.add(Author(name="Cortázar"))
+        one.commit()
+        mine = one.scalars(sa.select(Author).with_for_update()).one()
+        with pytest.raises(DBAPIError, match="could not obtain lock"):
+            other.scalars(sa.select(Author).with_for_update(nowait=True)).one()
+        other.rollback()
+        mine.name = "Julio"
+        one.commit()
+        assert other.scalars(sa.select(Author.name)).one() == "Julio"
 
 
 async def with_asyncpg(place: Place, work: Callable[[Any], Awaitable[None]]) -> None:
@@ -215,5 +253,52 @@ async def test_isolation_levels_and_concurrency_with_asyncpg(place: Place) -> No
 
     async def story(engine: Any) -> None:
         await asyncio.gather(*(ask(engine) for _ in range(8)))
+
+    await with_asyncpg(place, story)
+
+
+# One and the same text, again and again, for tables that are another each time.
+SHAPES: tuple[tuple[Any, Any], ...] = (
+    (sa.Integer, 1),
+    (sa.Text, "text"),
+    (sa.Numeric(18, 14), Decimal("2.5")),
+    (sa.Numeric(25, 2), Decimal("2.5")),
+    (sa.JSON, {"a": 1}),
+    (sa.ARRAY(sa.Integer), [1, 2]),
+)
+
+
+def reshape(connection: sa.Connection, *, keep: bool) -> None:
+    """Make the table in a transaction, use it there, and keep it (dropped by the next) or not."""
+    for kind, value in SHAPES:
+        shape = sa.Table("shape", sa.MetaData(), sa.Column("x", kind))
+        shape.create(connection)
+        connection.execute(sa.insert(shape).values(x=value))
+        assert connection.scalar(sa.select(shape.c.x)) == value
+        if keep:
+            connection.commit()
+            assert connection.scalar(sa.select(shape.c.x)) == value
+            shape.drop(connection)
+            connection.commit()
+        else:
+            connection.rollback()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("dialect", ["psycopg", "pg8000"])
+def test_the_same_text_for_tables_made_anew(place: Place, dialect: str, keep: bool) -> None:
+    options = {"connect_args": {"prepare_threshold": 0}} if dialect == "psycopg" else {}
+    engine = sa.create_engine(url(place, dialect), **options)
+    with engine.connect() as connection:
+        reshape(connection, keep=keep)
+    engine.dispose()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+async def test_the_same_text_for_tables_made_anew_with_asyncpg(place: Place, keep: bool) -> None:
+    async def story(engine: Any) -> None:
+        for _ in range(2):
+            async with engine.connect() as connection:
+                await connection.run_sync(lambda sync: reshape(sync, keep=keep))
 
     await with_asyncpg(place, story)

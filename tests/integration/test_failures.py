@@ -302,6 +302,7 @@ async def test_the_client_of_a_cut_connection_is_told_why(faulty: tuple[ProxyUnd
     proxy, network = faulty
     async with await raw(proxy) as client:
         await client.query("BEGIN")
+        await client.query("SELECT 1")
         network.cut()
         frame = await client.read()
         assert frame.code == "E"

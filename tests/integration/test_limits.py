@@ -222,7 +222,8 @@ def test_what_an_opaque_statement_left_behind_is_gone(postgres: TestCluster, tru
 
 
 def test_what_a_pinned_client_left_behind_is_gone(pg18: TestCluster) -> None:
-    with running_proxy(pg18, {"pool": {"size": 1}}) as proxy:
+    extra = {"pool": {"size": 1}, "tiers": {"default": {"cross_tenant_channels": "allow"}}}
+    with running_proxy(pg18, extra) as proxy:
         with connect(proxy) as client:
             clean = value(client, LOOK)
             client.execute("CREATE TEMP TABLE residue (x int)")
@@ -247,7 +248,7 @@ def test_only_untrusted_servers_are_reset_between_tenants(pg18: TestCluster) -> 
 
 
 def test_pins_have_a_limit_that_is_given_back(pg18: TestCluster) -> None:
-    extra = {"tiers": {"default": {"max_pinned": 1}}}
+    extra = {"tiers": {"default": {"max_pinned": 1, "cross_tenant_channels": "allow"}}}
     with running_proxy(pg18, extra) as proxy:
         for _ in range(3):
             with connect(proxy) as first, connect(proxy) as second:

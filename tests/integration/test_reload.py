@@ -61,13 +61,14 @@ def test_a_tenant_that_becomes_unavailable_gets_errors_and_keeps_its_connections
 ) -> None:
     with connect(proxy) as client, connect(proxy, prepare_threshold=0) as busy, connect(proxy, "umbrella") as other:
         busy.execute("BEGIN")
+        busy.execute("SELECT 1")
         reload(proxy, with_status(status))
         with pytest.raises(psycopg.errors.CannotConnectNow, match=f'tenant "acme" {text}') as refused:
             client.execute("SELECT 1")
         assert refused.value.diag.severity == "ERROR"
         assert refused.value.diag.message_hint
         with pytest.raises(psycopg.errors.CannotConnectNow), client.transaction():
-            pass
+            client.execute("SELECT 1")
         assert value(busy, "SELECT count(*) FROM orders") == 3
         busy.execute("COMMIT")
         with pytest.raises(psycopg.errors.CannotConnectNow):

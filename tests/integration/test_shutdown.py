@@ -68,6 +68,7 @@ async def test_the_last_word_is_57p01(pg18: TestCluster) -> None:
         idle, in_transaction, failed = clients
         for client in (in_transaction, failed):
             await client.query("BEGIN")
+        await in_transaction.query("SELECT 1")
         await failed.query("SELECT 1/0")
         proxy.signal(signal.SIGTERM)
         last = [await idle.read()]

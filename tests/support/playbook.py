@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from proxy.client.ports import SessionSink
 from proxy.client.session import Session, SessionLimits, SessionShared
 from proxy.context.client_settings import ClientSettings, Parts
 from proxy.context.context import ContextBuilder, InjectionNames
@@ -22,6 +23,7 @@ from proxy.guard.rules import GuardPolicy
 from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
 from proxy.server.ledger import Ledger
+from proxy.server.ports import ServerPort
 from proxy.server.prepared import PreparedOnServer, StatementCatalog
 from proxy.tenants.model import DatabasePlacement, PoolMode, SchemaPlacement, SharedPlacement, Tenant, Tier
 from proxy.wire import backend, frontend
@@ -176,18 +178,18 @@ def unpin() -> Did:
 # The world.
 
 
-@dataclass(eq=False, slots=True)
-class FakeServer:
+class FakeServer(ServerPort):
     """A server connection that writes down what it is sent."""
 
-    name: str
-    play: Play
-    prepared: PreparedOnServer
-    ledger: Ledger
-    parameters: dict[bytes, bytes] = field(default_factory=lambda: dict(BASELINE))
-    followed: tuple[tuple[str, Parts], ...] = ()
-    taint: int = 0
-    tenant_id: str | None = None
+    def __init__(self, name: str, play: Play, prepared: PreparedOnServer, ledger: Ledger) -> None:
+        self.name = name
+        self.play = play
+        self.prepared = prepared
+        self.ledger = ledger
+        self.parameters = dict(BASELINE)
+        self.followed = ()
+        self.taint = 0
+        self.tenant_id = None
 
     def write(self, data: bytes) -> None:
         """One write."""
@@ -213,7 +215,7 @@ def policy_of(tenant: Tenant, mode: PoolMode) -> GuardPolicy:
     )
 
 
-class Play:
+class Play(SessionSink):
     """One session and its story so far.
 
     `waits`: a server is not there at once but by `granted`. `may_pin`: what claims of pins are answered. `refusal`:
@@ -320,7 +322,7 @@ class Play:
             raise self.refusal
         return None if self.waits else self.lend()
 
-    def release(self, server: object) -> None:
+    def release(self, server: ServerPort) -> None:
         assert isinstance(server, FakeServer)
         assert server is self.held
         self.held = None

@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import psycopg
 
@@ -52,6 +52,33 @@ def value(connection: Connection, sql: str) -> Any:
     row = connection.execute(sql.encode()).fetchone()
     assert row is not None
     return row[0]
+
+
+class Farewell(NamedTuple):
+    """What a client is told as its connection ends."""
+
+    severity: str
+    sqlstate: str
+    message: str
+    hint: str
+
+
+def told_at_the_end(client: Connection) -> Farewell:
+    """The last that a client hears that asks for nothing, as its connection is ended; to libpq that is a notice."""
+    told: list[Farewell] = []
+
+    def note(diag: psycopg.errors.Diagnostic) -> None:
+        told.append(
+            Farewell(diag.severity or "", diag.sqlstate or "", diag.message_primary or "", diag.message_hint or "")
+        )
+
+    client.add_notice_handler(note)
+    try:
+        list(client.notifies(timeout=5))
+    except psycopg.OperationalError:
+        client.pgconn.is_busy()  # has libpq read what came in front of the end
+    assert client.closed
+    return told[-1]
 
 
 def pool_of(proxy: ProxyUnderTest, database: str = "saas") -> PoolSnapshot:

@@ -78,6 +78,15 @@ def test_a_fresh_proxy_says_so() -> None:
     assert "No tenant has connected" in text
 
 
+def test_a_pool_of_sessions_and_limits_that_were_reached_are_named() -> None:
+    view = View()
+    view.gauges.pool_snapshots = [PoolSnapshot("main", "saas", "gatehouse", "session")]
+    view.stats.timeouts["idle_in_transaction"] += 3
+    text = page(look(view))
+    assert "<small>gatehouse on main, session mode</small>" in text
+    assert "<td>idle in transaction</td><td>3</td>" in text
+
+
 def test_pools_and_tenants_are_listed() -> None:
     view = View()
     view.stats.tenant("acme", "shared").queries = 1234

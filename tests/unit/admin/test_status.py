@@ -54,6 +54,19 @@ def test_clients_that_wait_long_come_first() -> None:
     ]
 
 
+def test_a_pool_of_sessions_is_told_from_the_other_of_its_login() -> None:
+    view = View()
+    view.gauges.pool_snapshots = [PoolSnapshot("main", "saas", "u", "session", cl_waiting=1)]
+    ((text, _),) = texts(look(view))
+    assert "a server of saas on main in session mode" in text
+
+
+def test_only_limits_that_were_reached_are_shown() -> None:
+    view = View()
+    view.stats.timeouts["query"] += 2
+    assert look(view).timeouts == {"query": 2}
+
+
 def test_a_client_that_waits_for_a_moment_is_no_emergency() -> None:
     view = View()
     view.gauges.pool_snapshots = [PoolSnapshot("main", "saas", "u", cl_waiting=1, maxwait_seconds=0.1)]

@@ -53,7 +53,7 @@ def test_every_family_of_the_table_is_exposed() -> None:
 
 def test_pool_and_tenant_values_carry_their_labels() -> None:
     samples = scraped(*busy())
-    pool = {"cluster": "main", "database": "saas", "user": "gatehouse"}
+    pool = {"cluster": "main", "database": "saas", "user": "gatehouse", "mode": "transaction"}
     assert value(samples, "gatehouse_pools_client_waiting_connections", **pool) == 3
     assert value(samples, "gatehouse_pools_server_closed_total", reason="idle", **pool) == 4
     assert value(samples, "gatehouse_stats_queries_pooled_total", **pool) == 7
@@ -115,8 +115,22 @@ def test_pools_that_do_not_count_traffic_have_no_traffic_families() -> None:
 def test_label_values_are_escaped() -> None:
     pool = PoolSnapshot("main", 'a"b\\c\nd', "gatehouse", traffic=TrafficStats())
     samples = scraped(ProxyStats(), Gauges(pool_snapshots=[pool]))
-    labels = {"cluster": "main", "database": 'a"b\\c\nd', "user": "gatehouse"}
+    labels = {"cluster": "main", "database": 'a"b\\c\nd', "user": "gatehouse", "mode": "transaction"}
     assert value(samples, "gatehouse_databases_pool_size", **labels) == 0
+
+
+def test_pools_of_both_modes_are_two_series_of_one_login() -> None:
+    pools = [PoolSnapshot("main", "saas", "gatehouse", mode, sv_active=1) for mode in ("transaction", "session")]
+    found = [labels for name, labels in scraped(ProxyStats(), Gauges(pool_snapshots=pools)) if "server_active" in name]
+    assert sorted(dict(labels)["mode"] for labels in found) == ["session", "transaction"]
+
+
+def test_every_limit_on_time_is_counted_from_the_start() -> None:
+    stats = ProxyStats()
+    stats.timeouts["query"] += 1
+    samples = scraped(stats, Gauges())
+    assert value(samples, "gatehouse_client_timeouts_total", timeout="query") == 1
+    assert value(samples, "gatehouse_client_timeouts_total", timeout="pin") == 0
 
 
 def test_the_accept_header_chooses_openmetrics() -> None:

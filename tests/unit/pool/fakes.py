@@ -16,6 +16,7 @@ from proxy.pool.core import PoolKey, PoolLimits
 from proxy.pool.pool import Pool
 from proxy.pool.ports import PooledServer
 from proxy.pool.slots import Slot
+from proxy.tenants.model import PoolMode
 
 
 @dataclass(slots=True)
@@ -144,10 +145,12 @@ class Cluster:
         self.servers: list[FakeServer] = []
         self.emptied = 0
 
-    def pool(self, limits: PoolLimits | None = None, database: str = "saas") -> Pool:
+    def pool(
+        self, limits: PoolLimits | None = None, database: str = "saas", mode: PoolMode = PoolMode.TRANSACTION
+    ) -> Pool:
         """A new pool."""
         return Pool(
-            PoolKey("main", database, "gatehouse"),
+            PoolKey("main", database, "gatehouse", mode),
             limits or PoolLimits(),
             self.budget,
             now=self.clock.time,

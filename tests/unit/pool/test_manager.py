@@ -11,6 +11,7 @@ from proxy.errors import PoolTimeout, ServerUnreachable, ShuttingDown
 from proxy.pool.core import PoolKey, PoolLimits
 from proxy.pool.manager import PoolManager
 from proxy.pool.ports import PooledServer
+from proxy.tenants.model import PoolMode
 from tests.unit.pool.fakes import FakeClient, FakeClock, FakeServer
 
 KEY = PoolKey("main", "saas", "gatehouse")
@@ -201,3 +202,20 @@ async def test_after_close_every_client_and_login_is_refused(bench: Bench) -> No
     assert isinstance(client.error, ShuttingDown)
     with pytest.raises(ShuttingDown):
         await bench.manager.warm(KEY)
+
+
+async def test_only_pools_of_the_cluster_that_answers_try_again(bench: Bench) -> None:
+    other = PoolKey("eu", "saas", "gatehouse")
+    for key in (KEY, other):
+        bench.manager.pool(key).acquire(FakeClient())
+        await bench.failed(ServerUnreachable("nobody there"))
+    bench.manager.cluster_answers("main")
+    assert not bench.manager.is_unreachable("main")
+    assert bench.manager.is_unreachable("eu")
+
+
+async def test_sessions_have_a_pool_of_their_own_within_the_clusters_budget(bench: Bench) -> None:
+    session = PoolKey(KEY.cluster, KEY.database, KEY.user, PoolMode.SESSION)
+    assert bench.manager.pool(session) is not bench.manager.pool(KEY)
+    assert [snapshot.mode for snapshot in bench.manager.snapshots()] == ["session", "transaction"]
+    assert bench.manager.pool(session)._budget is bench.manager.pool(KEY)._budget

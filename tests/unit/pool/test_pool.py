@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.errors import PoolFull, PoolTimeout, ServerUnreachable, ShuttingDown
+from proxy.errors import PoolFull, PoolTimeout, ServerLoginFailed, ServerUnreachable, ShuttingDown
 from proxy.pool.core import PoolLimits
 from proxy.pool.pool import Pool
 from proxy.pool.ports import PooledServer
+from proxy.tenants.model import PoolMode
 from tests.unit.pool.fakes import Cluster, FakeClient, FakeServer, give_back, lend
 
 
@@ -400,6 +401,65 @@ def test_the_hint_names_the_tenants_limit_when_that_is_what_it_waits_for(cluster
     assert "max_server_connections" in str(client.error.hint)
 
 
+def test_who_times_its_own_wait_is_not_ended_by_the_pool(cluster: Cluster) -> None:
+    pool, patient, ordinary = cluster.pool(PoolLimits(size=1, query_wait_notify_s=5.0)), FakeClient(), FakeClient()
+    lend(cluster, pool, FakeClient())
+    pool.acquire(patient, is_timed=False)
+    cluster.clock.advance(1.0)
+    pool.acquire(ordinary)
+    cluster.clock.advance(15.1)
+    assert ordinary.error is not None
+    assert patient.is_waiting
+    assert patient.told_waiting_s == [5.0]
+    cluster.clock.advance(1000)
+    assert patient.is_waiting
+
+
+def test_a_later_client_with_less_patience_than_the_next_notice_is_refused_in_time(cluster: Cluster) -> None:
+    pool, patient, ordinary = cluster.pool(PoolLimits(size=1, wait_timeout_s=0.3)), FakeClient(), FakeClient()
+    lend(cluster, pool, FakeClient())
+    pool.acquire(patient, is_timed=False)
+    pool.acquire(ordinary)
+    cluster.clock.advance(0.31)
+    assert ordinary.error is not None
+
+
+def test_who_gives_up_is_told_what_the_pool_would_have_told_it(cluster: Cluster) -> None:
+    pool, hasty, next_one = cluster.pool(PoolLimits(size=1)), FakeClient(), FakeClient("globex")
+    holder = FakeClient()
+    server = lend(cluster, pool, holder)
+    pool.acquire(hasty, is_timed=False)
+    pool.acquire(next_one)
+    error = pool.give_up(hasty, 0.1)
+    assert error is not None
+    assert error.message == (
+        'no server connection for database "saas" became free within 0.1 s (pool size 1, 2 clients waiting)'
+    )
+    assert error.sqlstate == "53300"
+    assert pool.snapshot().wait_timeouts_total == 1
+    assert pool.give_up(hasty, 0.1) is None
+    assert hasty.is_waiting, "it is told by whoever made it give up"
+    give_back(pool, holder)
+    server.finish_reset()
+    assert next_one.server is server
+
+
+def test_in_session_mode_the_hints_are_other_ones() -> None:
+    cluster = Cluster()
+    pool = cluster.pool(PoolLimits(size=1, max_waiting=1), mode=PoolMode.SESSION)
+    lend(cluster, pool, FakeClient())
+    waiting, surplus = FakeClient(), FakeClient()
+    pool.acquire(waiting)
+    pool.acquire(surplus)
+    cluster.clock.advance(16)
+    assert waiting.error is not None
+    assert "pool.session_size" in str(waiting.error.hint)
+    assert "until it disconnects" in str(waiting.error.hint)
+    assert surplus.error is not None
+    assert "pool.session_size" in str(surplus.error.hint)
+    assert pool.snapshot().mode == "session"
+
+
 def test_a_waiting_client_is_told_once(cluster: Cluster) -> None:
     pool, client = cluster.pool(PoolLimits(size=1)), FakeClient()
     lend(cluster, pool, FakeClient())
@@ -481,6 +541,34 @@ def test_after_a_failure_new_clients_get_the_last_error_at_once_and_recovery_is_
     assert late.is_waiting
     server = cluster.open_next()
     assert late.server is server
+
+
+def test_a_cluster_that_answers_again_is_tried_before_the_pause_is_over(cluster: Cluster) -> None:
+    pool, client = cluster.pool(), FakeClient()
+    for _ in range(6):
+        pool.acquire(FakeClient())
+        cluster.fail_next(unreachable())
+        cluster.clock.advance(15.1)
+    pool.acquire(FakeClient())
+    cluster.fail_next(unreachable())
+    assert pool.is_unreachable
+    pool.try_again()
+    pool.acquire(client)
+    assert client.is_waiting
+    cluster.open_next()
+    assert client.server is not None
+
+
+def test_a_login_that_is_refused_is_not_tried_again_because_the_cluster_answers(cluster: Cluster) -> None:
+    pool, client = cluster.pool(), FakeClient()
+    pool.acquire(FakeClient())
+    error = ServerLoginFailed("password authentication failed")
+    cluster.fail_next(error)
+    assert not pool.is_unreachable
+    pool.try_again()
+    pool.acquire(client)
+    cluster.clock.advance()
+    assert client.error is error
 
 
 def test_while_opening_fails_one_attempt_is_made_at_a_time(cluster: Cluster) -> None:

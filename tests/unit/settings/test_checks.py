@@ -111,6 +111,19 @@ def test_a_placement_that_makes_no_sense_is_refused(complain: Complain, placemen
         ("context: {tenant_setting: [app.x, APP.X]}", "listed twice"),
         ("pool: {size: 3, min_size: 4}", "must not be more than pool.size, which is 3"),
         ("limits: {max_query_size: 2MB, max_message_size: 1MB}", "must not be more than max_message_size"),
+        ("tiers: {x: {max_query_size: 2MB, max_message_size: 1MB}}", "must not be more than max_message_size"),
+        (
+            "users: {x: {password: {env: A}, tenants: '*', max_query_size: 2MB, max_message_size: 1MB}}",
+            "max_message_size",
+        ),
+        ("endpoints: {x: {port: 6432}}", "the port 6432 is that of listen already"),
+        ("endpoints: {x: {port: 9632}}", "the port 9632 is that of http already"),
+        ("endpoints: {x: {port: 1}, y: {port: 1, host: 0.0.0.0}}", "the port 1 is that of endpoints.x already"),
+        ("listen: {port: 7000, host: 0.0.0.0}\nhttp: {port: 7000}", "the port 7000 is that of listen already"),
+        (
+            "endpoints: {x: {port: 6432, host: '::1', unix_socket_dir: /s}}\nlisten: {unix_socket_dir: /s}",
+            "that of listen",
+        ),
         ("tls: {mode: require, cert_file: a}", "TLS towards clients needs a key_file"),
         ("clusters: {m: {hosts: [a], user: g, tls: {key_file: a}}}", "cert_file and key_file need each other"),
     ],
@@ -118,7 +131,17 @@ def test_a_placement_that_makes_no_sense_is_refused(complain: Complain, placemen
 def test_sections_that_do_not_go_together_are_found(complain: Complain, text: str, message: str) -> None:
     (problem,) = complain(text)
     assert message in problem
-    assert problem.startswith("g.yaml:1:")
+    assert problem.startswith(("g.yaml:1:", "g.yaml:2:"))
+
+
+def test_a_problem_of_a_port_is_told_where_the_second_place_asks_for_it(complain: Complain) -> None:
+    (problem,) = complain("endpoints:\n  a: {port: 7000}\n  b: {mode: session, port: 7000}\n")
+    assert problem.startswith("g.yaml:3:28: the port 7000 is that of endpoints.a already")
+
+
+def test_one_port_on_two_addresses_is_two_places(load: Load) -> None:
+    loaded = load("endpoints: {x: {port: 6432, host: 10.0.0.1, mode: session}}")
+    assert loaded.endpoints["x"].mode == "session"
 
 
 def test_a_user_that_reads_as_another_user_with_a_tenant_is_refused(complain: Complain) -> None:

@@ -32,7 +32,10 @@ def test_changes_are_named_by_their_keys(load: Load) -> None:
 def test_what_is_bound_at_start_needs_a_restart(load: Load) -> None:
     changes = diff(
         load(CLUSTER),
-        load(CLUSTER + "listen: {port: 7000}\nhttp: off\ncontext: {tenant_setting: a.b}\nlog: {level: debug}"),
+        load(
+            CLUSTER + "listen: {port: 7000}\nhttp: off\nendpoints: {s: {port: 1}}\n"
+            "context: {tenant_setting: a.b}\nlog: {level: debug}"
+        ),
     )
-    assert changes.needs_restart == ("context.tenant_setting", "http", "listen.port")
+    assert changes.needs_restart == ("context.tenant_setting", "endpoints.s", "http", "listen.port")
     assert changes.live == ("log.level",)

@@ -56,6 +56,7 @@ def test_problems_of_every_kind_are_told_at_once(complain: Complain) -> None:
         "g.yaml:4:25:",
         "g.yaml:4:83:",
         "g.yaml:6:3:",
+        "g.yaml:6:61:",
         "g.yaml:8:63:",
     ]
 
@@ -165,3 +166,22 @@ def test_any_file_either_loads_or_says_what_is_wrong(tmp_path: Path, text: str) 
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with suppress(ConfigError):
         load_settings(path)
+
+
+def test_what_else_is_wrong_with_a_tenant_is_told_when_its_id_is_wrong(complain: Complain) -> None:
+    users = "users: {u: {password: {env: A}, tenants: [c d]}}\n"
+    found = complain(
+        CLUSTER + "tenants:\n"
+        "  a b: {placement: {model: schema, cluster: mian, database: d, schema: s}, tier: slow}\n"
+        "  c: {placement: {model: schema, cluster: main, database: d, schema: s}}\n"
+        "  e f: {placement: {model: schema, cluster: main, database: d, schema: s}}\n"
+    )
+    assert [problem.split("\n")[0] for problem in found] == [
+        'g.yaml:3:3: "a b" is not a valid tenant id',
+        'g.yaml:3:45: there is no cluster "mian"',
+        'g.yaml:3:82: there is no tier "slow"',
+        'g.yaml:5:3: "e f" is not a valid tenant id',
+        'g.yaml:5:72: the schema "s" belongs to the tenant "c" already',
+    ]
+    assert not any("stand-in" in problem for problem in found)
+    assert all("stand-in" not in problem for problem in complain(CLUSTER + users + "tenants: {1: {}}"))

@@ -8,7 +8,17 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from proxy.settings.fields import keys
-from proxy.settings.model import Cluster, ContextSettings, Http, PoolSettings, Settings, Tier, User
+from proxy.settings.model import (
+    Cluster,
+    ContextSettings,
+    Endpoint,
+    Http,
+    Listen,
+    PoolSettings,
+    Settings,
+    Tier,
+    User,
+)
 from proxy.settings.places import TenantEntry
 
 
@@ -45,6 +55,15 @@ def test_the_tenant_setting_is_a_name_or_a_list() -> None:
         ContextSettings.model_validate({"tenant_setting": []})
 
 
+def test_an_endpoint_leaves_to_listen_what_it_does_not_say_but_for_the_mode() -> None:
+    listen = Listen(host="10.0.0.1", unix_socket_dir="/run/gatehouse", backlog=7, mode="session")
+    assert Endpoint(port=6433).beside(listen) == listen.model_copy(update={"port": 6433, "mode": None})
+    other = Endpoint(
+        port=6433, host="::1", unix_socket_dir="/tmp", unix_socket_mode="0700", backlog=8, mode="statement"
+    )
+    assert other.beside(listen) == Listen.model_validate(other.model_dump())
+
+
 def test_http_can_be_turned_off() -> None:
     assert Settings.model_validate({"http": "off"}).http is None
 
@@ -52,7 +71,11 @@ def test_http_can_be_turned_off() -> None:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        ({"pool": {"mode": "session"}}, "session is not available yet"),
+        ({"pool": {"mode": "sessions"}}, "'transaction', 'session' or 'statement'"),
+        ({"endpoints": {"x": {"mode": "session"}}}, "port"),
+        ({"endpoints": {"a b": {"port": 1}}}, "not a usable name"),
+        ({"tiers": {"x": {"max_query_size": 10}}}, "greater than or equal to 1024"),
+        ({"users": {"x": {"tenants": "*", "pin_timeout": "1s"}}}, "Extra inputs"),
         ({"workers": 2}, "more than one worker is not available yet"),
         ({"users": {"web": {"auth": "jwt", "tenants": "*"}}}, "jwt is not available yet"),
         ({"users": {"web": {"password": {"vault": "x"}, "tenants": "*"}}}, "Vault are not available yet"),

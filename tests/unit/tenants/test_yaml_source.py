@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from proxy.settings import model as settings_model
 from proxy.settings.model import Settings
 from proxy.tenants.model import (
+    ClientRules,
     DatabasePlacement,
+    PoolMode,
     SchemaPlacement,
     SessionState,
     SharedPlacement,
@@ -14,7 +17,7 @@ from proxy.tenants.model import (
     TenantStatus,
     Tier,
 )
-from proxy.tenants.yaml_source import SettingsSource
+from proxy.tenants.yaml_source import SettingsSource, build_tier
 
 
 def settings(**tenants: dict[str, Any]) -> Settings:
@@ -85,3 +88,16 @@ async def test_replacing_keeps_the_tenants_that_did_not_change() -> None:
     assert source.tenants["a"] is kept
     assert source.tenants["b"] != changed
     assert await source.fetch("c") is not None
+
+
+def test_a_tier_says_what_its_clients_may_do() -> None:
+    tier = build_tier(
+        "x",
+        settings_model.Tier.model_validate(
+            {"pool_mode": "session", "query_timeout": "1s", "max_query_size": "2kB", "cross_tenant_channels": "allow"}
+        ),
+    )
+    assert tier.clients == ClientRules(pool_mode=PoolMode.SESSION, query_timeout_s=1.0, max_query_bytes=2048)
+    assert tier.allows_channels
+    assert build_tier("y", settings_model.Tier()).clients == ClientRules()
+    assert not build_tier("y", settings_model.Tier()).allows_channels

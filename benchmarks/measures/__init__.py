@@ -1,0 +1,1 @@
+"""The kinds of workloads: pgbench's, COPY, logins, idle clients, tenants, neighbours."""

@@ -1,0 +1,35 @@
+"""No transaction costs more than the budget in budget.json allows."""
+
+from __future__ import annotations
+
+import pytest
+
+import proxy.client.session
+from tests.gate import budget
+from tests.gate.budget import Costs
+from tests.gate.costs import core_costs, whole_costs
+
+
+@pytest.fixture
+def allowed() -> Costs:
+    if not proxy.client.session.__file__.endswith(".py"):
+        pytest.skip("the hot modules are compiled: their instructions can not be counted")
+    found = budget.committed()
+    if found is None:
+        pytest.skip(f"no budget for Python {budget.VERSION}; make one with: {budget.RENEW}")
+    return found
+
+
+def test_the_session_core_keeps_to_its_budget(allowed: Costs) -> None:
+    _assert_within(core_costs(), allowed)
+
+
+async def test_whole_connections_keep_to_their_budget(allowed: Costs) -> None:
+    _assert_within(await whole_costs(), allowed)
+
+
+def _assert_within(costs: Costs, allowed: Costs) -> None:
+    over = [excess for name, counts in costs.items() for excess in budget.excesses(name, counts, allowed)]
+    if over:
+        renew = f"If it is worth that, renew the budget for Python {budget.VERSION}: {budget.RENEW}"
+        pytest.fail("\n".join(("transactions cost more than before:", *over, renew)), pytrace=False)

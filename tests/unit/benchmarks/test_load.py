@@ -1,0 +1,42 @@
+"""The load's client: logs in as any client does, whatever way the bytes are cut."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.load.wire import Conversation, Login, Refused, message, query, startup
+from proxy.auth.scram import ScramServer, ScramVerifier
+from proxy.wire import backend, codes, frontend
+
+LOGIN = Login("app.bench", "open sesame", "bench")
+
+
+def test_it_proves_that_it_knows_the_password() -> None:
+    server = ScramServer(ScramVerifier.from_password("open sesame"))
+    client = Conversation(LOGIN, "nonce")
+    first, _ = client.receive(backend.authentication_sasl(server.mechanisms))
+    challenge = server.first("SCRAM-SHA-256", first[5 + len(b"SCRAM-SHA-256\0") + 4 :])
+    final, _ = client.receive(backend.authentication(codes.AUTH_SASL_CONTINUE, challenge))
+    assert server.final(final[5:])
+
+
+def test_messages_may_come_in_pieces() -> None:
+    client = Conversation(LOGIN, "nonce")
+    said = backend.AUTHENTICATION_OK + backend.parameter_status(b"TimeZone", b"UTC") + backend.READY[codes.IDLE]
+    for piece in (said[:3], said[3:14], said[14:-1]):
+        client.receive(piece)
+    assert not client.is_in
+    assert client.receive(said[-1:]) == (b"", codes.READY_FOR_QUERY)
+    assert client.is_in
+
+
+def test_an_error_is_raised_with_its_words() -> None:
+    said = backend.error_from_fields({"S": "FATAL", "C": "28P01", "M": "password authentication failed"})
+    with pytest.raises(Refused, match="28P01: password authentication failed"):
+        Conversation(LOGIN, "nonce").receive(said)
+
+
+def test_messages_are_postgresqls() -> None:
+    assert query("SELECT 1") == frontend.query(b"SELECT 1")
+    assert message(b"X", b"") == frontend.TERMINATE
+    assert startup(LOGIN) == frontend.startup({"user": "app.bench", "database": "bench"})
