@@ -17,7 +17,7 @@ from proxy.auth.scram import ScramServer, mock_verifier
 from proxy.client.startup import ClientStartup, negotiation, read_startup
 from proxy.client.tenancy import resolve_tenant, split_user, without_tenant_settings
 from proxy.errors import AuthenticationFailed, LoginRefused, ProtocolViolation, ProxyError
-from proxy.wire import backend, codes
+from proxy.wire import backend, codes, frontend
 from proxy.wire.buffer import Reader
 from proxy.wire.frontend import CancelRequest, EncryptionRequest, Startup, read_first_message
 
@@ -98,6 +98,10 @@ class _Attempt:
     scram: ScramServer
 
 
+class _Left(Exception):  # noqa: N818
+    """The client says goodbye before anything else, as some do whose connection was given up at once."""
+
+
 class ClientLogin:
     """The login of one client connection; of no use after Cancel, Authenticated, Rejected or Closed.
 
@@ -137,6 +141,8 @@ class ClientLogin:
         try:
             while (step := self._step()) is not None:
                 events += step
+        except _Left:
+            events += self._done(Closed())
         except ProxyError as error:
             events += self._done(Rejected(error))
         return events
@@ -177,6 +183,8 @@ class ClientLogin:
     def _take_first(self) -> bytes | None:
         if len(self._buffer) < 4:
             return None
+        if self._buffer[:4] == frontend.TERMINATE[:4]:
+            raise _Left
         size = int.from_bytes(self._buffer[:4], "big")
         if not 8 <= size <= MAX_STARTUP_BYTES + 4:
             raise ProtocolViolation("invalid length of startup packet")

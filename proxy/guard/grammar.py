@@ -175,7 +175,8 @@ def _definition(tokens: Tokens) -> Draft:
     command = f"{verb.upper().decode()} {thing.upper().decode('ascii', 'replace')}".rstrip()
     draft = Draft(command=command)
     draft.frees = verb == b"drop"
-    draft.changes_schema = verb != b"create" or index > 2
+    # A table that is made may take the place of another one whose making was rolled back. A temporary one is nobody else's.
+    draft.changes_schema = verb != b"create" or thing not in _TEMP_WORDS
     if thing in _TEMP_WORDS and verb == b"create":
         mark_temporary(draft, tokens)
     elif thing in _OPAQUE_OBJECTS and tokens.words(index, b"foreign", b"table") is False:

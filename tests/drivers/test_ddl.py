@@ -82,6 +82,18 @@ async def test_in_the_transaction_that_changes_it_as_well(place: Place) -> None:
         assert rows(frames) == [["1"]]
 
 
+async def test_a_table_that_was_rolled_back_and_made_anew(place: Place) -> None:
+    async with raw(place) as client:
+        for kind, number in (("int", b"1"), ("text", b"2"), ("bigint", b"3")):
+            await client.query("BEGIN")
+            await client.query(f"CREATE TABLE made (x {kind})")
+            frames = await client.ask(parse(b"s" + number, b"SELECT x FROM made"), describe(b"S", b"s" + number), SYNC)
+            assert letters(frames) == "1tTZ"
+            frames = await client.ask(bind(b"", b"s" + number, []), execute(b""), SYNC)
+            assert letters(frames) == "2CZ"
+            await client.query("ROLLBACK")
+
+
 @pytest.mark.usefixtures("shapes")
 async def test_a_change_that_gatehouse_did_not_see_is_mended_for_those_who_prepare_anew(place: Place) -> None:
     async with raw(place) as before, raw(place) as one, raw(place) as two:

@@ -323,10 +323,10 @@ def test_psql_waits_for_a_watch_to_be_interrupted(place: Place) -> None:
         env=clean_environment(place.environment()),
     )
     assert process.stdin is not None
-    process.stdin.write("SELECT 'sleeping', pg_sleep(33) \\watch 0.01\n")
+    process.stdin.write("SELECT pg_sleep(33) \\watch 0.01\n")
     process.stdin.flush()
     try:
-        place.wait_until_it_runs("SELECT 'sleeping', pg_sleep(33) ")
+        place.wait_until_it_runs("SELECT pg_sleep(33) ")
         process.send_signal(signal.SIGINT)
         shown, _ = process.communicate("SELECT count(*) FROM orders;\n", timeout=TIMEOUT_S)
     finally:

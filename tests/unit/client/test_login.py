@@ -411,3 +411,7 @@ def test_events_do_not_show_secrets() -> None:
     shown = repr([Send(b"secret"), Cancel(1, b"secret"), *EXPECTED])
     assert "secret" not in shown
     assert "v=" not in shown
+
+
+def test_a_goodbye_before_anything_else_gets_no_answer_as_from_postgresql() -> None:
+    assert login().receive(frontend.TERMINATE) == [Closed()]
