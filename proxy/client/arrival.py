@@ -12,6 +12,8 @@ import ssl
 from abc import abstractmethod
 from typing import Final, cast
 
+from structlog.typing import FilteringBoundLogger
+
 from proxy.client.admission import Admitted, admit
 from proxy.client.login import Authenticated, Cancel, ClientLogin, Closed, LoginEvent, Rejected, Send, StartTls
 from proxy.client.ports import SessionSink
@@ -47,7 +49,8 @@ class Arrival(SessionSink):
         self._ending: str | None = None
         self.connection_id = f"c{next(_numbers)}"
         self._whose = {"connection_id": self.connection_id}
-        self._log = services.log.bind(**self._whose)
+        self._pieces = 0  # of input that wait for their turn
+        self._piece_bytes = 0
 
     @abstractmethod
     def _begin_session(self, event: Authenticated, admitted: Admitted) -> None:
@@ -84,10 +87,36 @@ class Arrival(SessionSink):
     def _call_it(self, **fields: str) -> None:
         """What the log is to say of this client from now on."""
         self._whose |= fields
-        self._log = self._log.bind(**fields)
+
+    @property
+    def _log(self) -> FilteringBoundLogger:
+        """Bound when something is to be said, which for most clients is once."""
+        return self._services.log.bind(**self._whose)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
+        """Bytes from the client, each piece in its turn."""
+        if self._is_over:
+            return
+        self._pieces += 1
+        self._piece_bytes += len(data)
+        if self._piece_bytes > self._services.limits.client_buffer_bytes:
+            self._reject(ProtocolViolation("too much data before the login is complete"))
+            return
+        self._services.turns.take(lambda: self._take_piece(data))
+
+    def _take_piece(self, data: bytes) -> None:
+        self._pieces -= 1
+        self._piece_bytes -= len(data)
+        if self._is_over:
+            return
+        try:
+            self._log_in(data)
+        except Exception:
+            self._log.exception("unexpected error in a login")
+            self.abort()
+
+    def _log_in(self, data: bytes) -> None:
+        """What a client sends before it has a session."""
         if self._held_back is not None:
             self._held_back.append(data)
             if sum(map(len, self._held_back)) > self._services.limits.client_buffer_bytes:
@@ -160,7 +189,7 @@ class Arrival(SessionSink):
         """Read what was held back."""
         early, self._held_back = self._held_back or [], None
         for data in early:
-            self.data_received(data)
+            self._log_in(data)
 
     async def _admit(self, event: Authenticated) -> None:
         services = self._services

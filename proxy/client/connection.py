@@ -67,9 +67,19 @@ class ClientConnection(Arrival):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         session = self.session
-        if session is None:
+        if session is None or self._pieces:
             super().data_received(data)
             return
+        self._serve(session, data)
+
+    def _log_in(self, data: bytes) -> None:
+        """What the client sent before it had a session, or while that was waiting for its turn."""
+        if self.session is None:
+            super()._log_in(data)
+        else:
+            self._serve(self.session, data)
+
+    def _serve(self, session: Session, data: bytes) -> None:
         try:
             session.client_data(data)
         except Exception:

@@ -98,7 +98,7 @@ class _Attempt:
     scram: ScramServer
 
 
-class _Left(Exception):  # noqa: N818
+class _Left(Exception):
     """The client says goodbye before anything else, as some do whose connection was given up at once."""
 
 

@@ -18,6 +18,7 @@ from proxy.auth.identity import Identity, UserDirectory
 from proxy.client.cancel_keys import CancelKeys
 from proxy.client.login import TlsMode
 from proxy.client.session import SessionLimits, SessionShared
+from proxy.client.turns import Turns
 from proxy.errors import TooManyClients
 from proxy.guard.rules import GuardPolicy
 from proxy.observe.audit import AuditLog
@@ -148,5 +149,6 @@ class ClientServices:
     complaints: Throttle
     cancel_keys: CancelKeys[ClientConnection]
     census: Census = field(default_factory=Census)
+    turns: Turns = field(default_factory=Turns)
     probed: dict[object, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     is_stopping: bool = False

@@ -299,7 +299,7 @@ async def test_a_login_that_takes_too_long_is_ended(pg18: TestCluster) -> None:
 async def test_a_client_that_does_nothing_for_too_long_is_sent_away(pg18: TestCluster) -> None:
     with running_proxy(pg18, {"timeouts": {"client_idle_timeout": "300ms"}}) as proxy:
         async with await raw(proxy, "app.acme") as idle, await raw(proxy, "app.acme") as busy:
-            await busy.query("BEGIN")
+            await busy.query("BEGIN; SELECT 1")
             frame = await idle.read()
             assert (frame.fields["S"], frame.fields["C"]) == ("FATAL", "57P05")
             assert await busy.value("SELECT 1") == "1"
