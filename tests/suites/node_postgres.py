@@ -49,8 +49,7 @@ class NodePostgres:
         for part in ("lib", "test"):
             shutil.rmtree(work / part, ignore_errors=True)
             shutil.copytree(source / part, work / part)
-        self.version = _write_package(source, work)
-        _npm_install(work)
+        self.version = _install(source, work)
 
     def run(self, endpoint: Endpoint, log: Path) -> Results:
         """Run every file, one after the other; what they print goes to `log`."""
@@ -116,8 +115,8 @@ def _fetched(target: Path) -> Path:
     return found
 
 
-def _write_package(source: Path, work: Path) -> str:
-    """The package with the dependencies that its tests need, and none of its other tools; gives its version."""
+def _install(source: Path, work: Path) -> str:
+    """Install what the tests need, and none of the package's other tools; gives the package's version."""
     package = json.loads((source / "package.json").read_text())
     needed = {name: package["devDependencies"][name] for name in ("async", "bluebird", "co", "pg-copy-streams")}
     reduced = {
@@ -126,12 +125,12 @@ def _write_package(source: Path, work: Path) -> str:
         "private": True,
         "dependencies": {**package["dependencies"], **needed},
     }
-    (work / "package.json").write_text(json.dumps(reduced, indent=2))
+    manifest, stamp = json.dumps(reduced, indent=2), work / ".installed"
+    if not stamp.exists() or stamp.read_text() != manifest:
+        (work / "package.json").write_text(manifest)
+        command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
+        done = subprocess.run(command, cwd=work, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SuiteUnavailable(f"npm could not install its dependencies: {done.stderr.strip()[-400:]}")
+        stamp.write_text(manifest)
     return str(package["version"])
-
-
-def _npm_install(work: Path) -> None:
-    command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
-    done = subprocess.run(command, cwd=work, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SuiteUnavailable(f"npm could not install its dependencies: {done.stderr.strip()[-400:]}")
