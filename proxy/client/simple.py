@@ -80,6 +80,14 @@ class SimpleProtocol:
         progress = session.progress
         server.prepared.unnamed = None
         session.state = State.BUSY
+        single = verdict.single
+        if single is not None and (single.kind == Kind.COMMIT or single.kind == Kind.ROLLBACK) and not session.deferred:
+            # As it is, without the rewriter, which would come to the same.
+            ledger.units.append(STATEMENT | NOTED)
+            ledger.units.append(QUERY)
+            ledger.notes.append(Effect(single))
+            session.send(message)
+            return
         if not verdict.is_plain and self._rewrite(text, verdict, server):
             return
         if session.deferred:
