@@ -148,5 +148,8 @@ class ClientServices:
     complaints: Throttle
     cancel_keys: CancelKeys[ClientConnection]
     census: Census = field(default_factory=Census)
+    pass_cancel: Callable[[int, bytes, Callable[[], None]], None] | None = (
+        None  # to the other workers, if there are any
+    )
     probed: dict[object, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     is_stopping: bool = False
