@@ -46,8 +46,12 @@ async def work(line: int) -> None:
         await gatehouse.serve_forever()
     finally:
         door.close()
+        is_orphan = orders.done()
         orders.cancel()
         await asyncio.gather(orders, return_exceptions=True)
+        if is_orphan:
+            with contextlib.suppress(OSError):  # not empty: the next worker's to remove
+                place.folder.rmdir()
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()

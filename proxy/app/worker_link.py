@@ -185,7 +185,7 @@ class Door:
         match question:
             case GiveReport():
                 report = self._report()
-                return await asyncio.to_thread(_dump, report)
+                return await asyncio.to_thread(dump, report)
             case DeliverCancel():
                 taken = asyncio.Event()
                 self._cancel(question.pid, question.key, taken.set)
@@ -222,8 +222,8 @@ class CancelPost:
             done()
 
 
-def _dump(report: Report) -> bytes:
-    """Compiled classes can not be pickled by themselves."""
+def dump(report: Report) -> bytes:
+    """A report on its way; compiled classes can not be pickled by themselves."""
     buffer = io.BytesIO()
     pickler = pickle.Pickler(buffer)
     pickler.dispatch_table = copyreg.dispatch_table.copy()
