@@ -202,9 +202,13 @@ class Gatehouse:
                 loop.remove_signal_handler(number)
 
     def request_stop(self, *, at_once: bool) -> None:
-        """Make `serve_forever` stop."""
+        """Make `serve_forever` stop.
+
+        A worker may hear of a stop twice, by the supervisor and by whoever signals all processes: that is no haste.
+        """
+        is_known = self._place is not None and self._services.is_stopping and not at_once
         self._stops_at_once = at_once
-        if self._stop_requested is not None:
+        if self._stop_requested is not None and not is_known:
             self._stop_requested.set()
 
     def request_reload(self) -> None:

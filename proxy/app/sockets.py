@@ -7,11 +7,17 @@ ports are tried once without it.
 from __future__ import annotations
 
 import socket
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Final
 
 from proxy.app.listeners import can_not_listen, can_not_listen_on_socket, socket_path
+from proxy.errors import ConfigError
 from proxy.settings.model import Listen, Settings
+
+_LONGEST: Final = 90
+"""The address of a Unix socket has 108 bytes at most."""
 
 
 def places(settings: Settings) -> Iterator[tuple[str, Listen]]:
@@ -19,6 +25,21 @@ def places(settings: Settings) -> Iterator[tuple[str, Listen]]:
     yield "listen", settings.listen
     for name, endpoint in settings.endpoints.items():
         yield f"endpoints.{name}", endpoint.beside(settings.listen)
+
+
+def private_folder() -> Path:
+    """A new folder for the workers' sockets, that only this user may enter. Raises ConfigError."""
+    for parent in (None, "/dev/shm"):  # noqa: S108 - mkdtemp makes the name; a container's /tmp may be read-only
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="gatehouse-", dir=parent))
+        except OSError:
+            continue
+        if len(str(folder)) <= _LONGEST:
+            return folder
+        folder.rmdir()
+    raise ConfigError(
+        "there is no place for the workers' sockets", hint="Set TMPDIR to a folder with a short name, and writable."
+    )
 
 
 class SharedSockets:

@@ -11,7 +11,6 @@ import contextlib
 import secrets
 import shutil
 import signal
-import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,7 +23,7 @@ from proxy.admin.http import AdminServer
 from proxy.app import assembly
 from proxy.app.reload import Reloader
 from proxy.app.shares import worker_settings
-from proxy.app.sockets import SharedSockets
+from proxy.app.sockets import SharedSockets, private_folder
 from proxy.app.supervisor_view import SupervisorView
 from proxy.app.users import ConfiguredUsers
 from proxy.app.view import ReloadRecord
@@ -51,7 +50,7 @@ class Supervisor:
         self._log: FilteringBoundLogger = structlog.get_logger()
         self._users = ConfiguredUsers(settings)
         self._mock_secret = secrets.token_bytes(32)
-        self._folder = Path(tempfile.mkdtemp(prefix="gatehouse-"))
+        self._folder = private_folder()
         self._sockets = SharedSockets(settings)
         self._reloads = ReloadRecord()
         self._reloader = Reloader(config_path, self._apply, self._reloads, self._log)

@@ -90,7 +90,8 @@ def test_both_workers_serve_and_their_figures_are_summed(proxy: ServedProxy) -> 
 
 def test_the_endpoint_answers_for_all(proxy: ServedProxy) -> None:
     assert fetch(f"{proxy.http_url}/healthz") == (200, "ok\n")
-    status, body = eventually(lambda: (answer := fetch(f"{proxy.http_url}/readyz"))[0] == 200 and answer)
+    eventually(lambda: fetch(f"{proxy.http_url}/readyz")[0] == 200)
+    status, body = fetch(f"{proxy.http_url}/readyz")
     assert status == 200
     assert {"name": "workers", "ok": True, "required": True, "detail": "2 of 2 are ready"} in json.loads(body)["checks"]
     status, body = fetch(f"{proxy.http_url}/")
@@ -255,6 +256,7 @@ def test_sigterm_lets_every_workers_transactions_end_and_nothing_stays(pg18: Tes
             client.execute("BEGIN")
             client.execute("SELECT 1 FROM orders")
         proxy.signal(signal.SIGTERM)
+        eventually(lambda: len(proxy.events("gatehouse is stopping")) == 3)
         for client in idle:
             with pytest.raises(psycopg.OperationalError):
                 value(client, "SELECT 1")
@@ -351,3 +353,18 @@ def test_check_refuses_fewer_servers_than_workers(pg18: TestCluster) -> None:
             assert "gatehouse.yaml:" in run.stderr
             assert "must not be less than workers, which is 4" in run.stderr
             assert "hint: Raise size, or run fewer workers." in run.stderr
+
+
+def test_a_signal_to_all_processes_is_no_haste(pg18: TestCluster) -> None:
+    with served_proxy(pg18, ROOMY) as proxy, ExitStack() as stack:
+        clients = crowd(proxy, stack)
+        for client in clients:
+            client.execute("BEGIN")
+            client.execute("SELECT 1 FROM orders")
+        for pid in (proxy.process.pid, *children(proxy)):
+            os.kill(pid, signal.SIGTERM)
+        eventually(lambda: len(proxy.events("gatehouse is stopping")) == 3)
+        time.sleep(0.2)
+        for client in clients:
+            client.execute("COMMIT")
+        assert proxy.wait() == 0
