@@ -10,7 +10,7 @@ import asyncio
 import gzip
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -42,9 +42,24 @@ _HEADERS: Final = {
 
 
 class AdminServer:
-    """Serves the HTTP endpoint on `host`:`port`; port 0 picks a free one."""
+    """Serves the HTTP endpoint on `host`:`port`; port 0 picks a free one.
 
-    def __init__(self, host: str, port: int, view: AdminView, *, max_tenant_labels: int = 1000) -> None:
+    `refresh` is awaited before anything is looked at, `collector` makes what gathers a scrape: for whoever speaks for
+    other processes.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        view: AdminView,
+        *,
+        max_tenant_labels: int = 1000,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        collector: Callable[[], GatehouseCollector] | None = None,
+    ) -> None:
+        self._refresh = refresh
+        self._make_collector = collector or self._own_collector
         self._host = host
         self._port = port
         self._view = view
@@ -66,13 +81,9 @@ class AdminServer:
         from aiohttp import web
 
         from proxy.admin.rates import RateWindow
-        from proxy.observe.metrics import GatehouseCollector
 
-        view = self._view
         self._window = RateWindow()
-        self._collector = GatehouseCollector(
-            view.stats, view.gauges, version=view.version, max_tenant_labels=self._max_tenant_labels
-        )
+        self._collector = self._make_collector()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="admin-http")
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_S)
         await runner.setup()
@@ -89,6 +100,14 @@ class AdminServer:
         if runner is not None:
             await runner.cleanup()
             self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _own_collector(self) -> GatehouseCollector:
+        from proxy.observe.metrics import GatehouseCollector
+
+        view = self._view
+        return GatehouseCollector(
+            view.stats, view.gauges, version=view.version, max_tenant_labels=self._max_tenant_labels
+        )
 
     def _application(self) -> web.Application:
         from aiohttp import web
@@ -109,6 +128,7 @@ class AdminServer:
     async def _metrics(self, request: web.Request) -> web.Response:
         from aiohttp import web
 
+        await self._look_again()
         scrape = self._collector.snapshot()
         accept = request.headers.get("Accept", "")
         zipped = "gzip" in request.headers.get("Accept-Encoding", "")
@@ -131,6 +151,7 @@ class AdminServer:
 
         from proxy.admin.status import is_ready
 
+        await self._look_again()
         checks = self._view.readiness()
         ready = is_ready(checks)
         told = [
@@ -153,11 +174,16 @@ class AdminServer:
     async def _status(self) -> Status:
         from proxy.admin.status import status_of
 
+        await self._look_again()
         view = self._view
         scrape, checks, now, monotonic = self._collector.snapshot(), view.readiness(), time.time(), time.monotonic()
         return await self._in_thread(
             lambda: status_of(scrape, checks, self._window, started_at=view.started_at, now=now, monotonic=monotonic)
         )
+
+    async def _look_again(self) -> None:
+        if self._refresh is not None:
+            await self._refresh()
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ssl
+from functools import partial
 
-from proxy.auth.scram import tls_server_end_point
+from structlog.typing import FilteringBoundLogger
+
+from proxy.auth.scram import SaltedPasswords, tls_server_end_point
 from proxy.client.services import ClientLimits
 from proxy.credentials.sources import read_secret
 from proxy.errors import ConfigError
 from proxy.pool.limits import PoolKey, PoolLimits
-from proxy.server.connect import ServerOptions
+from proxy.server.connect import Connector, ServerOptions
 from proxy.settings.model import ClientTls, Cluster, Settings
 from proxy.tenants.model import PoolMode, Tenant
+from proxy.tenants.registry import TenantRegistry
+from proxy.tenants.yaml_source import SettingsSource
 
 
 def server_options(settings: Settings) -> ServerOptions:
@@ -25,6 +30,31 @@ def server_options(settings: Settings) -> ServerOptions:
         max_prepared_statements=settings.pool.max_prepared_statements,
         reset_timeout_s=settings.pool.reset_timeout_s,
         cancel_timeout_s=settings.timeouts.cancel_timeout_s,
+    )
+
+
+def connectors(settings: Settings, salted: SaltedPasswords, log: FilteringBoundLogger) -> dict[str, Connector]:
+    """What opens server connections, by cluster. Raises ConfigError for TLS files that can not be used."""
+    options = server_options(settings)
+    made = {}
+    for name, cluster in settings.clusters.items():
+        try:
+            made[name] = Connector(name, cluster, options, partial(server_password, cluster), salted, log)
+        except OSError as error:
+            raise ConfigError(f'the TLS files of cluster "{name}" can not be used: {error}') from None
+    return made
+
+
+def tenant_registry(settings: Settings, source: SettingsSource) -> TenantRegistry:
+    """The cache in front of where tenants are declared."""
+    registry = settings.registry
+    return TenantRegistry(
+        source,
+        registry.ttl_s,
+        registry.negative_ttl_s,
+        registry.stale_s,
+        max_entries=registry.max_entries,
+        max_negative_entries=registry.max_negative_entries,
     )
 
 

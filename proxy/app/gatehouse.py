@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -19,18 +18,20 @@ from proxy.admin.http import AdminServer
 from proxy.app import assembly
 from proxy.app.health import ClusterHealth
 from proxy.app.listeners import Listeners
+from proxy.app.loop import run
 from proxy.app.open_files import raise_file_limit
 from proxy.app.reload import Reloader
 from proxy.app.terms import Policies, TermsBook
 from proxy.app.users import ConfiguredUsers
 from proxy.app.view import ProxyView, ReloadRecord
+from proxy.app.worker_link import Place
 from proxy.auth.scram import SaltedPasswords
 from proxy.client.cancel_keys import CancelKeys
 from proxy.client.connection import ClientConnection
 from proxy.client.services import RECONFIGURED, ClientServices
 from proxy.client.session import SessionShared
 from proxy.context.context import ContextBuilder, InjectionNames
-from proxy.errors import ConfigError, ServerUnreachable
+from proxy.errors import ServerUnreachable
 from proxy.guard.verdicts import VerdictCache
 from proxy.observe.audit import AuditLog
 from proxy.observe.counters import ProxyStats
@@ -38,14 +39,14 @@ from proxy.observe.throttle import every
 from proxy.pool.limits import PoolKey
 from proxy.pool.manager import Pool, PoolManager
 from proxy.pool.ports import PooledServer
-from proxy.server.connect import Connector
 from proxy.server.connection import ServerConnection
 from proxy.server.prepared import StatementCatalog
 from proxy.settings.live import diff
 from proxy.settings.model import Settings
 from proxy.tenants.model import PoolMode
-from proxy.tenants.registry import TenantRegistry
 from proxy.tenants.yaml_source import SettingsSource
+
+__all__ = ["Gatehouse", "run"]
 
 _AT_ONCE_S: Final = 1.0
 """How long an immediate stop waits for PostgreSQL to end what clients left running."""
@@ -58,27 +59,29 @@ _CLIENTS_PER_TURN: Final = 200
 class Gatehouse:
     """One proxy process.
 
-    `config_path` is what a reload reads; without it there is none. Raises ConfigError from `start` for an address that
-    can not be had and for secrets and files that can not be read.
+    `config_path` is what a reload reads; without it there is none. A worker, one of several processes, has a `place`
+    among them: its settings are its share, and it leaves the HTTP endpoint to the supervisor. Raises ConfigError from
+    `start` for an address that can not be had and for secrets and files that can not be read.
     """
 
-    def __init__(self, settings: Settings, config_path: Path | None = None) -> None:
+    def __init__(self, settings: Settings, config_path: Path | None = None, place: Place | None = None) -> None:
         self.settings = settings
+        self._place = place
         self._log: FilteringBoundLogger = structlog.get_logger()
         self._salted = SaltedPasswords()
-        self._users = ConfiguredUsers(settings)
+        self._users = ConfiguredUsers(settings, place.users if place is not None else None)
         self._names = InjectionNames()
         self._stats = ProxyStats()
         self._source = SettingsSource(settings)
-        self._registry = _registry(settings, self._source)
+        self._registry = assembly.tenant_registry(settings, self._source)
         self._reloads = ReloadRecord()
         self._reloader = Reloader(config_path, self.apply, self._reloads, self._log) if config_path else None
-        self._listeners = Listeners()
+        self._listeners = Listeners(place.unix_sockets if place is not None else None)
         self._admin: AdminServer | None = None
         self._stop_requested: asyncio.Event | None = None
         self._stops_at_once = False
         self._telling: asyncio.Task[None] | None = None
-        self._connectors = self._make_connectors(settings)
+        self._connectors = assembly.connectors(settings, self._salted, self._log)
         self._open: dict[PoolKey, set[ServerConnection]] = {}
 
     # Life.
@@ -96,7 +99,7 @@ class Gatehouse:
         )
         self._services = self._make_services(settings, loop.time)
         self._health = ClusterHealth(lambda: self._connectors, self._pools)
-        view = ProxyView(
+        self.view = ProxyView(
             self._stats,
             self._pools,
             self._registry,
@@ -107,8 +110,8 @@ class Gatehouse:
         )
         try:
             await self._open_listeners(settings)
-            if settings.http is not None:
-                self._admin = AdminServer(settings.http.host, settings.http.port, view)
+            if settings.http is not None and self._place is None:
+                self._admin = AdminServer(settings.http.host, settings.http.port, self.view)
                 await self._admin.start()
         except BaseException:
             self._listeners.close()
@@ -118,7 +121,7 @@ class Gatehouse:
             self._reloader.start(settings)
         self._warn_of_few_files(settings)
         self._log.info(
-            "gatehouse is ready for connections",
+            "gatehouse is ready for connections" if self._place is None else "worker is ready for connections",
             version=__version__,
             host=settings.listen.host,
             port=self.port,
@@ -158,6 +161,11 @@ class Gatehouse:
             )
 
     @property
+    def services(self) -> ClientServices:
+        """What all clients share."""
+        return self._services
+
+    @property
     def port(self) -> int:
         """The TCP port that clients connect to."""
         return self._listeners.port or self.settings.listen.port
@@ -194,9 +202,13 @@ class Gatehouse:
                 loop.remove_signal_handler(number)
 
     def request_stop(self, *, at_once: bool) -> None:
-        """Make `serve_forever` stop."""
+        """Make `serve_forever` stop.
+
+        A worker may hear of a stop twice, by the supervisor and by whoever signals all processes: that is no haste.
+        """
+        is_known = self._place is not None and self._services.is_stopping and not at_once
         self._stops_at_once = at_once
-        if self._stop_requested is not None:
+        if self._stop_requested is not None and not is_known:
             self._stop_requested.set()
 
     def request_reload(self) -> None:
@@ -261,29 +273,13 @@ class Gatehouse:
 
     # Building.
 
-    def _make_connectors(self, settings: Settings) -> dict[str, Connector]:
-        options = assembly.server_options(settings)
-        connectors = {}
-        for name, cluster in settings.clusters.items():
-            try:
-                connectors[name] = Connector(
-                    name,
-                    cluster,
-                    options,
-                    lambda cluster=cluster: assembly.server_password(cluster),  # type: ignore[misc]
-                    self._salted,
-                    self._log,
-                )
-            except OSError as error:
-                raise ConfigError(f'the TLS files of cluster "{name}" can not be used: {error}') from None
-        return connectors
-
     def _make_services(self, settings: Settings, clock: Callable[[], float]) -> ClientServices:
+        place = self._place
         tls, channel_binding = assembly.client_tls(settings.tls)
         builder = ContextBuilder(settings.context.tenant_settings, settings.context.shared_schemas, self._names)
         return ClientServices(
             directory=self._users,
-            mock_secret=secrets.token_bytes(32),
+            mock_secret=secrets.token_bytes(32) if place is None else place.mock_secret,
             tls_mode=settings.tls.mode,
             tls=tls,
             channel_binding=channel_binding,
@@ -301,7 +297,7 @@ class Gatehouse:
             audit=AuditLog(),
             log=self._log,
             complaints=every(1.0, clock),
-            cancel_keys=CancelKeys(),
+            cancel_keys=CancelKeys() if place is None else CancelKeys(place.index, place.count),
         )
 
     async def _open_server(self, key: PoolKey) -> PooledServer:
@@ -330,10 +326,13 @@ class Gatehouse:
 
     # Reload.
 
-    def apply(self, new: Settings) -> None:
-        """Take over a new configuration without dropping anybody. Raises ConfigError and changes nothing."""
-        users = ConfiguredUsers(new, self._users)
-        connectors = self._make_connectors(new)
+    def apply(self, new: Settings, known: ConfiguredUsers | None = None) -> None:
+        """Take over a new configuration without dropping anybody. Raises ConfigError and changes nothing.
+
+        `known`: logins whose salts are to be kept; without it those there are.
+        """
+        users = ConfiguredUsers(new, known or self._users)
+        connectors = assembly.connectors(new, self._salted, self._log)
         tls, channel_binding = assembly.client_tls(new.tls)
         changes = diff(self.settings, new)
         if changes.needs_restart:
@@ -367,30 +366,5 @@ class Gatehouse:
                 await asyncio.sleep(0)
 
 
-def _registry(settings: Settings, source: SettingsSource) -> TenantRegistry:
-    registry = settings.registry
-    return TenantRegistry(
-        source,
-        registry.ttl_s,
-        registry.negative_ttl_s,
-        registry.stale_s,
-        max_entries=registry.max_entries,
-        max_negative_entries=registry.max_negative_entries,
-    )
-
-
 def _discard(pool: Pool, server: ServerConnection) -> None:
     pool.discard(server, server.close_reason)
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where there is one; GATEHOUSE_LOOP=asyncio asks for the standard loop."""
-    if os.environ.get("GATEHOUSE_LOOP") != "asyncio":
-        try:
-            import uvloop
-        except ImportError:
-            pass
-        else:
-            uvloop.run(main)
-            return
-    asyncio.run(main)

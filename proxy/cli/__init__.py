@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -47,18 +48,32 @@ def serve(config: ConfigOption) -> None:
 
     Exit codes: 0 stopped by a signal, 2 the configuration can not be used.
     """
-    from proxy.app.gatehouse import Gatehouse, run
+    from proxy.app.loop import run
+    from proxy.app.worker_link import LINE_VARIABLE
     from proxy.observe import logs
     from proxy.settings.loading import load_settings
 
     async def main() -> None:
+        from proxy.app.gatehouse import Gatehouse
+
         gatehouse = Gatehouse(settings, config.absolute())
         await gatehouse.start()
         await gatehouse.serve_forever()
 
+    async def supervise() -> int:
+        from proxy.app.supervisor import Supervisor
+
+        return await Supervisor(settings, config.absolute(), [sys.executable, *sys.orig_argv[1:]]).run()
+
     try:
+        if line := os.environ.pop(LINE_VARIABLE, None):
+            from proxy.app.worker import work
+
+            return run(work(int(line)))
         settings = load_settings(config)
         logs.configure(settings.log.format, settings.log.level)
+        if settings.workers > 1:
+            raise typer.Exit(run(supervise()))
         run(main())
     except ConfigError as error:
         _fail(error)

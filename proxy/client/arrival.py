@@ -148,12 +148,7 @@ class Arrival(SessionSink):
                     self._held_back = []
                     self._task = asyncio.get_running_loop().create_task(self._start_tls())
                 case Cancel():
-                    self._services.stats.cancels_total += 1
-                    target = self._services.cancel_keys.find(event.pid, event.key)
-                    if target is not None:
-                        target.cancel(self._close)
-                    else:
-                        self._close()
+                    self._cancel(event)
                 case Authenticated():
                     self._held_back = [event.leftover] if event.leftover else []
                     self._task = asyncio.get_running_loop().create_task(self._admit(event))
@@ -161,6 +156,18 @@ class Arrival(SessionSink):
                     self._reject(event.error)
                 case Closed():
                     self._close()
+
+    def _cancel(self, event: Cancel) -> None:
+        """Deliver a cancel request; the connection closes when PostgreSQL has taken it."""
+        services = self._services
+        services.stats.cancels_total += 1
+        target = services.cancel_keys.find(event.pid, event.key)
+        if target is not None:
+            target.cancel(self._close)
+        elif services.pass_cancel is not None:
+            services.pass_cancel(event.pid, event.key, self._close)
+        else:
+            self._close()
 
     async def _start_tls(self) -> None:
         services = self._services

@@ -150,5 +150,8 @@ class ClientServices:
     cancel_keys: CancelKeys[ClientConnection]
     census: Census = field(default_factory=Census)
     turns: Turns = field(default_factory=Turns)
+    pass_cancel: Callable[[int, bytes, Callable[[], None]], None] | None = (
+        None  # to the other workers, if there are any
+    )
     probed: dict[object, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     is_stopping: bool = False

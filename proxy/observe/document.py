@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from proxy.observe.counters import QUERY_SECONDS, WAIT_SECONDS
-from proxy.observe.families import OTHER_TENANTS, POOL_TRAFFIC, POOLS, PROCESS, TENANT_CLIENTS, TENANTS, Family
+from proxy.observe.families import OTHER_TENANTS, POOL_TRAFFIC, POOLS, PROCESS, TENANT_CLIENTS, TENANTS, WORKERS, Family
 
 _INTRODUCTION: Final = f"""\
 # Metrics
@@ -33,6 +33,12 @@ _SECTIONS: Final[tuple[tuple[str, str, tuple[Family[Any], ...]], ...]] = (
     ("Pools", "One pool per login on a cluster: labels `cluster`, `database`, `user`.", POOLS),
     ("Traffic by pool", "For pools that count their traffic.", POOL_TRAFFIC),
     ("Tenants", "Labels `tenant` and `placement` (`shared`, `schema` or `database`).", (*TENANTS, TENANT_CLIENTS)),
+    (
+        "Workers",
+        "Only with `workers` above 1. All other families are then sums over the workers; counters keep what a worker "
+        "had counted that ended, as far as it was scraped.",
+        WORKERS,
+    ),
 )
 
 _END: Final = f"""\

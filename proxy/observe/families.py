@@ -13,7 +13,14 @@ from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
 from proxy.observe.counters import HistogramSnapshot, TrafficStats
-from proxy.observe.gauges import CLIENT_STATES, ClientCount, ConfigSnapshot, PoolSnapshot, RegistrySnapshot
+from proxy.observe.gauges import (
+    CLIENT_STATES,
+    ClientCount,
+    ConfigSnapshot,
+    PoolSnapshot,
+    RegistrySnapshot,
+    WorkersSnapshot,
+)
 
 OTHER_TENANTS: Final = "__other__"
 """The tenant label that sums up tenants beyond `max_tenant_labels`."""
@@ -473,5 +480,37 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
 )
 """Read once."""
 
-FAMILIES: Final[tuple[Family[Any], ...]] = (*PROCESS, *POOLS, *POOL_TRAFFIC, *TENANTS, TENANT_CLIENTS)
+WORKERS: Final[tuple[Family[WorkersSnapshot], ...]] = (
+    Family(
+        "gatehouse_workers",
+        _G,
+        ("state",),
+        "Processes by state: starting, ready, stopping, or waiting to be started again.",
+        lambda workers: workers.states,
+    ),
+    Family(
+        "gatehouse_worker_restarts_total",
+        _C,
+        ("worker",),
+        "Times a process ended without being told to, and was started again.",
+        lambda workers: workers.restarts,
+    ),
+    Family(
+        "gatehouse_worker_client_connections_total",
+        _C,
+        ("worker",),
+        "Connections accepted by the process that runs now.",
+        lambda workers: workers.connections,
+    ),
+    Family(
+        "gatehouse_worker_clients",
+        _G,
+        ("worker",),
+        "Clients of the process.",
+        lambda workers: workers.clients,
+    ),
+)
+"""For several processes only."""
+
+FAMILIES: Final[tuple[Family[Any], ...]] = (*PROCESS, *POOLS, *POOL_TRAFFIC, *TENANTS, TENANT_CLIENTS, *WORKERS)
 """All of them, in the order in which they are exposed."""

@@ -86,6 +86,19 @@ class ConfigSnapshot:
     reloads_failed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class WorkersSnapshot:
+    """The processes that share the ports: how many are in a state, and of each, by its number, what it did.
+
+    `connections` and `clients` are those of the process that runs now; one that was replaced took its own along.
+    """
+
+    states: Mapping[str, int]
+    restarts: Mapping[str, int]
+    connections: Mapping[str, int]
+    clients: Mapping[str, int]
+
+
 class GaugeSource(Protocol):
     """Where a scrape learns what is there now; called on the event loop."""
 

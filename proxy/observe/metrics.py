@@ -28,6 +28,7 @@ from proxy.observe.families import (
     PROCESS,
     TENANT_CLIENTS,
     TENANTS,
+    WORKERS,
     Family,
     FamilyType,
     Owner,
@@ -41,6 +42,7 @@ from proxy.observe.gauges import (
     GaugeSource,
     PoolSnapshot,
     RegistrySnapshot,
+    WorkersSnapshot,
 )
 
 __all__ = [
@@ -69,6 +71,7 @@ class Scrape:
     pools: tuple[PoolSnapshot, ...]
     tenants: tuple[tuple[tuple[str, str], TrafficStats], ...]
     max_tenant_labels: int
+    workers: WorkersSnapshot | None = None
 
     def collect(self) -> Iterator[Metric]:
         """Every family with its samples."""
@@ -80,6 +83,8 @@ class Scrape:
         names = self._labels()
         yield from _families(TENANTS, list(self._tenants(names)))
         yield from _families((TENANT_CLIENTS,), list(self._tenant_clients(names)))
+        if self.workers is not None:
+            yield from _families(WORKERS, [((), self.workers)])
 
     def _labels(self) -> set[str]:
         """The tenants with a label of their own: the first to appear, so that no series is ever taken back."""
@@ -148,6 +153,10 @@ class GatehouseCollector(Collector):
         """Every family as of now, and the process's own (`process_*`)."""
         yield from self.snapshot().collect()
         yield from self._process.collect()
+
+    def process_values(self) -> dict[str, float]:
+        """The process's own families, name to value."""
+        return {sample.name: sample.value for metric in self._process.collect() for sample in metric.samples}
 
     def render(self, scrape: Scrape, accept: str = "") -> tuple[bytes, str]:
         """`render` with the process's own families (`process_*`) behind; in a thread."""

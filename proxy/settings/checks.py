@@ -39,6 +39,7 @@ def check(settings: Settings, declared: Declared) -> Iterator[Finding]:
     yield from _check_tiers(settings)
     yield from _check_shared_schemas(settings)
     yield from _check_numbers(settings)
+    yield from _check_workers(settings)
     yield from _check_tls(settings)
 
 
@@ -195,6 +196,20 @@ def _check_numbers(settings: Settings) -> Iterator[Finding]:
             query, message = entry.max_query_bytes, entry.max_message_bytes
             if query is not None and message is not None and query > message:
                 yield Finding((section, name, "max_query_size"), "must not be more than max_message_size")
+
+
+def _check_workers(settings: Settings) -> Iterator[Finding]:
+    """Every worker needs a server of each pool and of each cluster."""
+    workers = settings.workers
+    shared: list[tuple[KeyPath, int]] = [
+        (("pool", "size"), settings.pool.size),
+        (("pool", "session_size"), settings.pool.session_size),
+        *((("clusters", name, "max_connections"), each.max_connections) for name, each in settings.clusters.items()),
+    ]
+    for path, limit in shared:
+        if limit < workers:
+            message = f"must not be less than workers, which is {workers}: it is {limit}, and each worker needs one"
+            yield Finding(path, message, f"Raise {path[-1]}, or run fewer workers.")
 
 
 def _check_tls(settings: Settings) -> Iterator[Finding]:

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from proxy.settings.hosts import HostPort
-from proxy.settings.names import Invalid
 from proxy.settings.paths import ConfigPath
 from proxy.settings.places import (
     Cluster,
@@ -312,7 +311,12 @@ class Settings(Section):
     http: Annotated[Http | None, BeforeValidator(_read_http)] = Field(
         default_factory=Http, description="metrics, health and status page; off for none"
     )
-    workers: Limit = Field(default=1, description="processes; only 1 for now")
+    workers: Limit = Field(
+        default=1,
+        le=256,
+        description="processes that share the ports, about one per core; each gets its share of the connections and "
+        "clients allowed, so that a client may wait for a server while another process has an idle one",
+    )
     tls: ClientTls = Field(default_factory=ClientTls, description="TLS towards clients")
     clusters: dict[Label, Cluster] = Field(default_factory=dict, description="PostgreSQL clusters by name")
     pool: PoolSettings = Field(default_factory=PoolSettings, description="how server connections are kept")
@@ -332,13 +336,6 @@ class Settings(Section):
         default_factory=RegistrySettings, description="how long answers about tenants are kept"
     )
     log: Log = Field(default_factory=Log, description="the log, on standard error")
-
-    @field_validator("workers")
-    @classmethod
-    def _check_workers(cls, workers: int) -> int:
-        if workers != 1:
-            raise Invalid("more than one worker is not available yet", "Leave workers at 1.")
-        return workers
 
     @field_validator("tiers")
     @classmethod

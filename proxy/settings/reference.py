@@ -48,6 +48,18 @@ A section with nothing in it is a section left out. `none` means that there is n
 says so in the file. A tenant's id has 1 to 63 letters, digits, `_` and `-` and begins with a letter or digit; names of
 schemas, roles and databases may also have `$`. A file that gives two tenants the same schema, or a database that is
 one tenant's own, is refused.
+
+## Several workers
+
+One process uses one core. With `workers: N` a small supervisor runs N processes that share the ports (SO_REUSEPORT; the
+kernel deals out connections), replaces those that die, passes on reloads and stops, and answers the HTTP endpoint for
+all of them. Limits hold for all together: each worker gets its share of `pool.size`, `session_size`, `min_size` and
+`max_waiting`, a cluster's `max_connections`, `limits.max_clients`, `max_logins`, `max_clients_per_user` and
+`max_clients_per_tenant`, a user's `max_clients`, and a tier's `max_server_connections`, `max_clients` and `max_pinned`.
+The first workers get the remainder, and none less than 1 of what is limited at all, so a limit on clients below N counts
+as N; servers fewer than N are refused. The price: workers do not lend each other anything, so a client can wait for a
+server, or be refused, while another worker has room. Use as many workers as there are cores to spare, and no more than a
+quarter of `pool.size`. A worker that dies takes its own clients along, and its share of the counters since the last scrape.
 """
 
 _HEAD: Final = f"""\

@@ -44,3 +44,12 @@ def test_keys_are_not_shown() -> None:
     keys = CancelKeys[str]()
     _, key = keys.issue("one", 0)
     assert repr(key) not in repr(keys)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 8, 256])
+def test_a_process_id_says_whose_client_it_is(workers: int) -> None:
+    for worker in {0, workers // 2, workers - 1}:
+        keys = CancelKeys[str](worker, workers)
+        pids = [keys.issue("client", 0)[0] for _ in range(50)]
+        assert {keys.worker_of(pid) for pid in pids} == {worker}
+        assert all(0 < pid <= 0x7FFF_FFFF for pid in pids)

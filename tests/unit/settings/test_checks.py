@@ -109,6 +109,12 @@ def test_a_placement_that_makes_no_sense_is_refused(complain: Complain, placemen
         ("context: {shared_schemas: [pg_catalog]}", "belongs to PostgreSQL"),
         ("context: {shared_schemas: [a, a]}", "listed twice"),
         ("context: {tenant_setting: [app.x, APP.X]}", "listed twice"),
+        ("workers: 4\npool: {size: 3}", "must not be less than workers, which is 4: it is 3"),
+        ("workers: 4\npool: {session_size: 3}", "must not be less than workers, which is 4: it is 3"),
+        (
+            "workers: 2\nclusters: {x: {hosts: [h], user: g, max_connections: 1}}",
+            "must not be less than workers, which is 2: it is 1",
+        ),
         ("pool: {size: 3, min_size: 4}", "must not be more than pool.size, which is 3"),
         ("limits: {max_query_size: 2MB, max_message_size: 1MB}", "must not be more than max_message_size"),
         ("tiers: {x: {max_query_size: 2MB, max_message_size: 1MB}}", "must not be more than max_message_size"),

@@ -1,0 +1,22 @@
+"""The event loop that Gatehouse runs on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop where there is one; GATEHOUSE_LOOP=asyncio asks for the standard loop."""
+    if os.environ.get("GATEHOUSE_LOOP") != "asyncio":
+        try:
+            import uvloop
+        except ImportError:
+            pass
+        else:
+            return uvloop.run(main)
+    return asyncio.run(main)
