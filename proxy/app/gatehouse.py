@@ -79,6 +79,7 @@ class Gatehouse:
         self._listeners = Listeners(place.unix_sockets if place is not None else None)
         self._admin: AdminServer | None = None
         self._stop_requested: asyncio.Event | None = None
+        self._is_told = False
         self._stops_at_once = False
         self._telling: asyncio.Task[None] | None = None
         self._connectors = assembly.connectors(settings, self._salted, self._log)
@@ -206,8 +207,9 @@ class Gatehouse:
 
         A worker may hear of a stop twice, by the supervisor and by whoever signals all processes: that is no haste.
         """
-        is_known = self._place is not None and self._services.is_stopping and not at_once
-        self._stops_at_once = at_once
+        is_known = self._place is not None and self._is_told and not at_once
+        self._is_told = True
+        self._stops_at_once = at_once or (is_known and self._stops_at_once)
         if self._stop_requested is not None and not is_known:
             self._stop_requested.set()
 
