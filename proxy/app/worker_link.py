@@ -178,6 +178,8 @@ class Door:
             await writer.drain()
         except (OSError, EOFError, pickle.UnpicklingError):
             pass  # whoever asked went away
+        except (asyncio.CancelledError, RuntimeError):
+            pass  # this worker ends; a task that was cancelled would be reported as an error by asyncio.streams
         finally:
             writer.close()
 
