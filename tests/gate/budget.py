@@ -22,8 +22,8 @@ _SLACK: Final = {
     "calls": 1,
     "c_calls": 1,
     "peak_bytes": 256,
-    "kept_blocks": 0.2,
-    "cyclic_objects": 0.2,
+    "kept_blocks": 1,  # thousands of tests in the same process before this one leave a few blocks to chance
+    "cyclic_objects": 2,
 }
 """Growth that is let pass whatever its share: small counts have no three hundredths."""
 
