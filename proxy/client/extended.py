@@ -72,7 +72,7 @@ _LEAST_BYTES: Final[dict[int, int]] = {
 
 def _ends_of_names(message: bytes) -> tuple[int, int]:
     """Where the two strings at the front of a Parse or Bind end."""
-    first = 5 if len(message) > 5 and message[5] == 0 else message.find(b"\0", 5)
+    first = 5 if message[5] == 0 else message.find(b"\0", 5)
     second = message.find(b"\0", first + 1)
     if first < 0 or second < 0:
         raise ProtocolViolation("invalid string in message")
@@ -266,7 +266,7 @@ class ExtendedProtocol:
 
     def _bind(self, message: bytes) -> None:
         session = self._session
-        if len(message) > 5 and message[5] == 0:
+        if message[5] == 0:
             portal_end = 5
             name_end = message.find(b"\0", 6)
             if name_end < 0:
@@ -404,7 +404,7 @@ class ExtendedProtocol:
     def _execute(self, message: bytes) -> None:
         session = self._session
         server = self._server()
-        if len(message) > 5 and message[5] == 0:
+        if message[5] == 0:
             known = self.portals.get(b"")
         else:
             known = self.portals.get(message[5 : message.find(b"\0", 5)][:_NAME_BYTES])

@@ -74,9 +74,11 @@ def can_mend(session: Session, error: bytes) -> bool:
     """Whether the batch that failed at the server's first unit can be sent again; sees to it that nobody else meets this."""
     if not _is_about_a_plan(error):
         return False
-    # Whoever prepares the statement from now on gets it parsed anew.
-    session.shared.catalog.schema_version += 1
     batch = _Batch.of(session)
+    catalog = session.shared.catalog
+    if batch is None or batch.statement.version == catalog.schema_version:
+        # A change that was not seen: whoever prepares the statement from now on gets it parsed anew.
+        catalog.schema_version += 1
     return batch is not None and batch.is_harmless(session)
 
 

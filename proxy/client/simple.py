@@ -81,8 +81,7 @@ class SimpleProtocol:
         server.prepared.unnamed = None
         session.state = State.BUSY
         single = verdict.single
-        if single is not None and (single.kind == Kind.COMMIT or single.kind == Kind.ROLLBACK) and not session.deferred:
-            # As it is, without the rewriter, which would come to the same.
+        if single is not None and not session.deferred and self._is_only_noted(single.kind):
             ledger.units.append(STATEMENT | NOTED)
             ledger.units.append(QUERY)
             ledger.notes.append(Effect(single))
@@ -92,11 +91,6 @@ class SimpleProtocol:
             return
         if session.deferred:
             self._send_with_begin(text, verdict, server)
-            return
-        if verdict.single is not None and verdict.single.kind == Kind.DISCARD_ALL and session.status == codes.IDLE:
-            ledger.units.extend((STATEMENT | NOTED, QUERY))
-            ledger.notes.append(Effect(verdict.single))
-            session.send(message)
             return
         if (
             session.status == codes.FAILED
@@ -114,6 +108,12 @@ class SimpleProtocol:
             progress.in_place = True
             session.stats.context_injections += 1
             session.send(frame(codes.QUERY, context.prefix + message[5:]))
+
+    def _is_only_noted(self, kind: int) -> bool:
+        """Whether a statement goes as it is, without context, and only its success matters to the session."""
+        if kind == Kind.COMMIT or kind == Kind.ROLLBACK:
+            return True
+        return kind == Kind.DISCARD_ALL and self._session.status == codes.IDLE
 
     def _send_with_begin(self, text: bytes, verdict: Verdict, server: ServerPort) -> None:
         """Send a plain Query behind the BEGIN that was deferred, in one string: if that fails, nothing runs."""
