@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -94,11 +95,11 @@ class Gatehouse:
         settings = self.settings
         self._pools = PoolManager(
             self._open_server,
-            loop.time,
+            monotonic,
             loop.call_later,
             lambda key: assembly.pool_limits(self.settings, key),
         )
-        self._services = self._make_services(settings, loop.time)
+        self._services = self._make_services(settings)
         self._health = ClusterHealth(lambda: self._connectors, self._pools)
         self.view = ProxyView(
             self._stats,
@@ -275,7 +276,7 @@ class Gatehouse:
 
     # Building.
 
-    def _make_services(self, settings: Settings, clock: Callable[[], float]) -> ClientServices:
+    def _make_services(self, settings: Settings) -> ClientServices:
         place = self._place
         tls, channel_binding = assembly.client_tls(settings.tls)
         builder = ContextBuilder(settings.context.tenant_settings, settings.context.shared_schemas, self._names)
@@ -292,13 +293,13 @@ class Gatehouse:
             policy=Policies(settings, builder).policy,
             terms=TermsBook(settings).terms,
             shared=SessionShared(
-                builder, VerdictCache(), StatementCatalog(self._names.client), clock, settings.pool.defer_begin
+                builder, VerdictCache(), StatementCatalog(self._names.client), monotonic, settings.pool.defer_begin
             ),
             limits=assembly.client_limits(settings),
             stats=self._stats,
             audit=AuditLog(),
             log=self._log,
-            complaints=every(1.0, clock),
+            complaints=every(1.0, monotonic),
             cancel_keys=CancelKeys() if place is None else CancelKeys(place.index, place.count),
         )
 

@@ -55,3 +55,4 @@ class SessionSink:
 
 
 Clock = Callable[[], float]
+"""Monotonic seconds. Not the loop's own time, which stands still within a turn and counts milliseconds: a query is shorter."""

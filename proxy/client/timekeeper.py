@@ -7,6 +7,7 @@ begins and nobody watches; from then on the timer is set again and again until n
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Final, Protocol
 
 from proxy.client.deadlines import BUSY, Deadline, Limit, Situation, first_deadline, shortest
@@ -15,7 +16,7 @@ from proxy.client.session import Session
 from proxy.client.states import State
 
 _TICK_S: Final = 0.001
-"""The loop's clock is no finer: a timer may be early by this."""
+"""The loop counts timers in milliseconds: one may be early by this."""
 
 
 class TimedClient(Protocol):
@@ -83,7 +84,7 @@ class Timekeeper:
 
     def wait_begins(self) -> None:
         """The client waits for a server."""
-        self.waits_since = asyncio.get_running_loop().time()
+        self.waits_since = monotonic()
         if self.terms.wait_timeout_s:
             self._look_by(self.waits_since + self.terms.wait_timeout_s)
 
@@ -91,7 +92,7 @@ class Timekeeper:
         """Have done what is due, and find out when to look next."""
         self.stop()
         session = self._session
-        now = asyncio.get_running_loop().time()
+        now = monotonic()
         if session.state == State.WAITING:
             self._look_at_wait(now)
             return

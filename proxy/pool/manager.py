@@ -33,13 +33,13 @@ class PoolManager:
     def __init__(
         self,
         opener: Callable[[PoolKey], Awaitable[PooledServer]],
-        loop_time: Callable[[], float],
+        clock: Callable[[], float],
         call_later: CallLater,
         limits: Callable[[PoolKey], PoolLimits],
         random: Callable[[], float] = random_module.random,
     ) -> None:
         self._opener = opener
-        self._now = loop_time
+        self._now = clock
         self._call_later = call_later
         self._limits = limits
         self._random = random
