@@ -39,8 +39,8 @@ from proxy.observe.counters import ProxyStats
 from proxy.observe.throttle import every
 from proxy.pool.limits import PoolKey
 from proxy.pool.manager import Pool, PoolManager
-from proxy.pool.ports import PooledServer
 from proxy.server.connection import ServerConnection
+from proxy.server.ports import ServerPort
 from proxy.server.prepared import StatementCatalog
 from proxy.settings.live import diff
 from proxy.settings.model import Settings
@@ -303,7 +303,7 @@ class Gatehouse:
             cancel_keys=CancelKeys() if place is None else CancelKeys(place.index, place.count),
         )
 
-    async def _open_server(self, key: PoolKey) -> PooledServer:
+    async def _open_server(self, key: PoolKey) -> ServerPort:
         while True:
             connector = self._connectors.get(key.cluster)
             if connector is None:

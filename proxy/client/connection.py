@@ -29,7 +29,6 @@ from proxy.errors import (
 from proxy.observe.logs import log_proxy_error
 from proxy.pool.limits import PoolKey
 from proxy.pool.pool import Pool
-from proxy.pool.ports import PooledServer
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Recovery
 from proxy.server.ports import ServerPort
@@ -50,6 +49,7 @@ class ClientConnection(Arrival):
         self._client_takes = True
         self._held_cancels: list[Callable[[], None]] = []
         self._generation = -1
+        self._max_servers = 0  # of the tenant, in one pool; 0: no limit of its own
         self._cancel_pid = 0
         self._time: Timekeeper  # from the login on
         self._must_ask = False  # whether the tenant may keep the server that it holds: the registry has changed
@@ -117,6 +117,7 @@ class ClientConnection(Arrival):
         self.admitted = admitted
         self._pool = services.pools.pool(admitted.pool_key)
         self._generation = admitted.generation
+        self._max_servers = admitted.tenant.tier.max_server_connections or 0
         self._cancel_pid, key = services.cancel_keys.issue(self, event.startup.protocol_minor)
         session = Session(
             self,
@@ -160,7 +161,7 @@ class ClientConnection(Arrival):
             return None
         return self._hold(server)
 
-    def _hold(self, server: PooledServer) -> ServerConnection:
+    def _hold(self, server: ServerPort) -> ServerConnection:
         assert isinstance(server, ServerConnection)
         self._server = server
         server.lend(self)
@@ -215,6 +216,8 @@ class ClientConnection(Arrival):
 
     def _drop_held_cancels(self) -> None:
         """What was to be cancelled is over."""
+        if not self._held_cancels:
+            return
         held, self._held_cancels = self._held_cancels, []
         for done in held:
             done()
@@ -253,10 +256,9 @@ class ClientConnection(Arrival):
     @property
     def max_servers(self) -> int:
         """The tenant's limit in one pool."""
-        assert self.session is not None
-        return self.session.tenant.tier.max_server_connections or 0
+        return self._max_servers
 
-    def granted(self, server: PooledServer) -> None:
+    def granted(self, server: ServerPort) -> None:
         """The pool has a server."""
         session = self.session
         assert session is not None
@@ -368,6 +370,7 @@ class ClientConnection(Arrival):
         self._generation = self._services.registry.generation
         if tenant != session.tenant:
             session.change_tenant(tenant, self._services.policy(tenant, session.limits.mode))
+            self._max_servers = tenant.tier.max_server_connections or 0
             self._renew_terms(session)
 
     def configuration_changed(self) -> None:

@@ -44,6 +44,11 @@ class Intake:
         """Whether the server has got only a part of a message."""
         return self._streaming > 0
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything that came was handled."""
+        return not self._streaming and not len(self.reader)
+
     def fail_segment(self, error: ProxyError) -> None:
         """Answer the frames at the front of the input, which no server will see, with `error`."""
         if self.reader.peek() and self.reader.code in _EXTENDED_FRAMES:

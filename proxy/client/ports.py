@@ -7,11 +7,11 @@ from collections.abc import Callable
 from mypy_extensions import mypyc_attr
 
 from proxy.errors import ProxyError
-from proxy.server.ports import ServerPort
+from proxy.server.ports import ServerPort, ServerUser
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class SessionSink:
+class SessionSink(ServerUser):
     """Performs what the session decides."""
 
     def to_client(self, data: bytes) -> None:

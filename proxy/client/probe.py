@@ -12,9 +12,9 @@ from proxy.context.context import REPORTED
 from proxy.errors import InvalidStartupParameter, ProxyError, ServerLost
 from proxy.pool.limits import PoolKey
 from proxy.pool.pool import Pool
-from proxy.pool.ports import PooledServer
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Outcome, query_job
+from proxy.server.ports import ServerPort
 from proxy.tenants.model import Tenant
 
 _UNPROBED = frozenset({"application_name"})
@@ -30,9 +30,9 @@ class _Borrower:
         self._pool = pool
         self.tenant_id = tenant.id
         self.max_servers = tenant.tier.max_server_connections or 0
-        self.server: asyncio.Future[PooledServer] = asyncio.get_running_loop().create_future()
+        self.server: asyncio.Future[ServerPort] = asyncio.get_running_loop().create_future()
 
-    def granted(self, server: PooledServer) -> None:
+    def granted(self, server: ServerPort) -> None:
         """Here it is; a client that is about to be told of nothing any more gives it back."""
         if self.server.done():
             self._pool.release(server)

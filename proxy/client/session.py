@@ -18,6 +18,7 @@ from proxy.client.mending import MAX_MENDED_BYTES
 from proxy.client.ports import Clock, SessionSink
 from proxy.client.replies import Replies
 from proxy.client.rewrite import BEGIN, Progress
+from proxy.client.shortcut import Shortcut
 from proxy.client.simple import SimpleProtocol
 from proxy.client.states import State
 from proxy.context.client_settings import ClientSettings
@@ -27,6 +28,7 @@ from proxy.guard.model import SettingChange
 from proxy.guard.rules import GuardPolicy, judge_setting, judge_transaction
 from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
+from proxy.server.expected import NOTHING
 from proxy.server.ports import ServerPort
 from proxy.server.prepared import StatementCatalog
 from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, SYNC, Effect
@@ -119,6 +121,7 @@ class Session:
         "server",
         "settings",
         "shared",
+        "shortcut",
         "shown",
         "simple",
         "sink",
@@ -168,6 +171,7 @@ class Session:
         self.simple = SimpleProtocol(self)
         self.extended = ExtendedProtocol(self)
         self.intake = Intake(self)
+        self.shortcut = Shortcut(self)
         self._out: list[bytes] = []
         self._to_server: list[bytes] = []
         self._pumping = False
@@ -185,6 +189,9 @@ class Session:
     def client_data(self, data: bytes) -> None:
         """Bytes from the client."""
         self.stats.received_bytes += len(data)
+        is_free = self.state == State.IDLE or self.state == State.HELD
+        if is_free and self.intake.is_empty and not self._pumping and self.shortcut.take(data):
+            return
         self.intake.reader.feed(data)
         self.pump()
 
@@ -224,6 +231,13 @@ class Session:
         server = self.server
         assert server is not None
         ledger = server.ledger
+        if ledger.expected and (answer := ledger.take_expected()):
+            self.stats.sent_bytes += len(answer)
+            self.sink.to_client(answer)
+            if ledger.status == codes.IDLE:
+                self.progress.in_place = self.is_session
+            self._segment_done(ledger.status, server)
+            return
         out = ledger.out
         done = end = 0
         while status := ledger.advance():
@@ -357,14 +371,7 @@ class Session:
         """Something is about to be sent with nothing under way; the server's session follows the client's first."""
         server = self.server
         assert server is not None
-        self.began = now = self.shared.clock()
-        if self.lent_at == 0.0:
-            self.lent_at = now
-        if self._is_timed and not self.is_watched:
-            self.is_watched = True
-            self.sink.watch()
-        server.ledger.failed = False
-        self.progress.status = self.status
+        self.start(server)
         if server.followed != self.wanted and (self.status == codes.IDLE or self.deferred):
             self.send(follow(server.followed, self.wanted))
             server.ledger.units.append(_INJECTED_QUERY)
@@ -372,6 +379,18 @@ class Session:
             self.cancel_is_held = True
             server.prepared.unnamed = None
         return server
+
+    def start(self, server: ServerPort) -> None:
+        """Note that a segment begins."""
+        self.began = now = self.shared.clock()
+        if self.lent_at == 0.0:
+            self.lent_at = now
+        if self._is_timed and not self.is_watched:
+            self.is_watched = True
+            self.sink.watch()
+        server.ledger.failed = False
+        server.ledger.expected = NOTHING
+        self.progress.status = self.status
 
     def inject_query(self, server: ServerPort) -> None:
         """Put the context in place by a Query of its own: it takes no snapshot, and its failure fails the block."""

@@ -74,6 +74,7 @@ class Verdict:
     has_transaction_control: some statement begins, ends or marks a transaction. SET TRANSACTION does not.
     leaves_traces: it has a taint or a pin, or may free or change what others rely on.
     is_ordinary: one statement that does nothing to the session or the transaction, and can run anywhere.
+    is_unremarkable: and no rule could ever refuse it.
     can_be_deferred: it begins a transaction, can not fail, and nobody can tell when it ran.
     """
 
@@ -87,6 +88,7 @@ class Verdict:
     leaves_traces: bool
     can_be_deferred: bool
     is_ordinary: bool
+    is_unremarkable: bool
 
     @property
     def reads_sequence(self) -> bool:
@@ -108,19 +110,22 @@ def examine(text: bytes) -> Verdict:
     """The verdict on a text, worked out anew."""
     quick = quick_look(text)
     if quick is not None:
-        return Verdict((quick,), True, quick, Taint.NONE, "", False, False, False, False, True)
+        return Verdict((quick,), True, quick, Taint.NONE, "", False, False, False, False, True, True)
     statements = split(text)
+    is_ordinary = len(statements) == 1 and _is_ordinary(statements[0])
+    needs_rules = any(_needs_rules(statement) for statement in statements)
     return Verdict(
         statements,
         is_plain=all(_is_plain(statement) for statement in statements),
         single=statements[0] if len(statements) == 1 else None,
         taint=max((statement.taint for statement in statements), default=Taint.NONE),
         pin=next((statement.pin for statement in statements if statement.pin), ""),
-        needs_rules=any(_needs_rules(statement) for statement in statements),
+        needs_rules=needs_rules,
         has_transaction_control=any(statement.kind in _TRANSACTION_CONTROL for statement in statements),
         leaves_traces=any(_leaves_traces(statement) for statement in statements),
         can_be_deferred=_PLAIN_BEGIN.fullmatch(text) is not None,
-        is_ordinary=len(statements) == 1 and _is_ordinary(statements[0]),
+        is_ordinary=is_ordinary,
+        is_unremarkable=is_ordinary and not needs_rules,
     )
 
 

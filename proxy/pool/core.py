@@ -20,9 +20,10 @@ from proxy.observe.gauges import PoolSnapshot
 from proxy.pool.backoff import Backoff
 from proxy.pool.idle import IdleServers
 from proxy.pool.limits import PoolKey, PoolLimits
-from proxy.pool.ports import PooledServer, Waiter
+from proxy.pool.ports import Waiter
 from proxy.pool.slots import Slot, SlotState, TenantLine
 from proxy.pool.waiters import WaitQueue
+from proxy.server.ports import ServerPort
 
 __all__ = ["Decision", "PoolCore", "PoolKey", "PoolLimits", "PoolSnapshot"]
 
@@ -35,7 +36,7 @@ class Grant:
     """Hand the server to the client; it is lent from now on."""
 
     waiter: Waiter
-    server: PooledServer
+    server: ServerPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class PoolCore:
         self.backoff = Backoff(random)
         self.queue = WaitQueue()
         self.idle = IdleServers()
-        self.slots: dict[PooledServer, Slot] = {}
+        self.slots: dict[ServerPort, Slot] = {}
         self.opening: dict[Slot, None] = {}
         self.size = 0  # servers of the pool, those being opened included
         self.is_draining = False
@@ -116,7 +117,7 @@ class PoolCore:
 
     # --- lending and waiting
 
-    def lend_at_once(self, waiter: Waiter) -> PooledServer | None:
+    def lend_at_once(self, waiter: Waiter) -> ServerPort | None:
         """Lend a server the tenant can have as it is, unless the tenant is at its limit or has clients waiting."""
         line = self.queue.line(waiter.tenant_id)
         line.limit = limit = waiter.max_servers
@@ -206,7 +207,7 @@ class PoolCore:
         self._loose[slot] = None
         return slot
 
-    def opened(self, slot: Slot, server: PooledServer, now: float) -> None:
+    def opened(self, slot: Slot, server: ServerPort, now: float) -> None:
         """The server is logged in."""
         del self.opening[slot]
         slot.server, slot.opened_at = server, now
@@ -323,7 +324,7 @@ class PoolCore:
         self._loosen(line)
         return Grant(waiter, server)
 
-    def _lend(self, slot: Slot, line: TenantLine) -> PooledServer:
+    def _lend(self, slot: Slot, line: TenantLine) -> ServerPort:
         server = slot.server
         assert server is not None
         server.tenant_id = line.tenant

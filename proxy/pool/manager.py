@@ -14,10 +14,11 @@ from proxy.pool import refusals
 from proxy.pool.budget import ClusterBudget
 from proxy.pool.core import PoolKey, PoolLimits, PoolSnapshot
 from proxy.pool.pool import Pool
-from proxy.pool.ports import CallLater, PooledServer, Timer, Waiter
+from proxy.pool.ports import CallLater, Timer, Waiter
 from proxy.pool.slots import Slot
+from proxy.server.ports import ServerPort
 
-__all__ = ["Pool", "PoolManager", "PooledServer", "Waiter"]
+__all__ = ["Pool", "PoolManager", "Waiter"]
 
 TICK_S = 1.0
 
@@ -32,7 +33,7 @@ class PoolManager:
 
     def __init__(
         self,
-        opener: Callable[[PoolKey], Awaitable[PooledServer]],
+        opener: Callable[[PoolKey], Awaitable[ServerPort]],
         clock: Callable[[], float],
         call_later: CallLater,
         limits: Callable[[PoolKey], PoolLimits],

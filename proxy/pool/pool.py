@@ -18,9 +18,10 @@ from proxy.pool import refusals
 from proxy.pool.budget import ClusterBudget
 from proxy.pool.core import Decision, Grant, Later, NeedRoom, Open, PoolCore, RefuseAll, Reset
 from proxy.pool.limits import PoolKey, PoolLimits
-from proxy.pool.ports import CallLater, PooledServer, Timer, Waiter
+from proxy.pool.ports import CallLater, Timer, Waiter
 from proxy.pool.slots import Slot, SlotState
 from proxy.pool.stats import PoolCounters, snapshot
+from proxy.server.ports import ServerPort
 
 
 class Pool:
@@ -62,7 +63,7 @@ class Pool:
 
     # --- for clients
 
-    def acquire(self, waiter: Waiter, *, is_timed: bool = True) -> PooledServer | None:
+    def acquire(self, waiter: Waiter, *, is_timed: bool = True) -> ServerPort | None:
         """Lend a server at once, or queue the client: `granted` or `refused` is called later, unless forgotten.
 
         Without `is_timed` the pool sets no limit to the wait: the client calls `give_up`.
@@ -96,7 +97,7 @@ class Pool:
         self.forget(waiter)
         return error
 
-    def release(self, server: PooledServer) -> None:
+    def release(self, server: ServerPort) -> None:
         """The one door by which a server comes back; the reasons not to lend it again as it is, in order."""
         slot = self._core.slots.get(server)
         if slot is None:
@@ -117,7 +118,7 @@ class Pool:
         if self._core.queue.waiting or self._budget.has_starving:
             self._settle()
 
-    def discard(self, server: PooledServer, reason: str) -> None:
+    def discard(self, server: ServerPort, reason: str) -> None:
         """The server is dead or was closed, whoever had it; `reason` is from a small fixed set."""
         slot = self._core.slots.get(server)
         if slot is not None:
@@ -145,7 +146,7 @@ class Pool:
             self._warmers.remove(done)
             self._core.is_warming = bool(self._warmers)
 
-    def opened(self, slot: Slot, server: PooledServer) -> None:
+    def opened(self, slot: Slot, server: ServerPort) -> None:
         """The server for this slot is logged in."""
         self.counters.opened += 1
         self._core.backoff.succeeded()
@@ -299,7 +300,7 @@ class Pool:
                 return False
         return True
 
-    def _grant(self, waiter: Waiter, server: PooledServer) -> None:
+    def _grant(self, waiter: Waiter, server: ServerPort) -> None:
         try:
             waiter.granted(server)
         except Exception as error:

@@ -1,42 +1,14 @@
-"""What the pool asks of the two parties it brings together, and of time.
-
-The pool knows nothing of either beyond these few members. Both are dictionary keys: they hash by identity.
+"""What the pool asks of those who want servers, and of time. Servers are `ServerPort`s; both are dictionary keys: they hash
+by identity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from proxy.errors import ProxyError
-
-
-class PooledServer(Protocol):
-    """A server connection that is logged in. The pool alone writes `tenant_id`, and clears `taint` after a reset."""
-
-    tenant_id: str | None
-    """Whom it works for, or last worked for; None = fresh or reset."""
-
-    taint: int
-    """What it needs before anyone else gets it: 0 nothing, 1 a reset that keeps plans, 2 DISCARD ALL."""
-
-    @property
-    def parameters(self) -> Mapping[bytes, bytes]:
-        """ParameterStatus as PostgreSQL reported it at login."""
-        ...
-
-    def unusable_because(self) -> str | None:
-        """The first reason not to lend it again, from a small fixed set (it becomes a metric label); None = usable."""
-        ...
-
-    def reset(self, level: int, done: Callable[[bool], None]) -> None:
-        """Reset it (1 keeps plans, 2 is DISCARD ALL) within a deadline of its own, then call `done` exactly once,
-        at once or later; False means that it must be closed."""
-        ...
-
-    def close(self, reason: str) -> None:
-        """Close it; idempotent."""
-        ...
+from proxy.server.ports import ServerPort
 
 
 class Waiter(Protocol):
@@ -52,7 +24,7 @@ class Waiter(Protocol):
         """How many servers of this pool its tenant may use at a time; 0 = no limit of its own."""
         ...
 
-    def granted(self, server: PooledServer) -> None:
+    def granted(self, server: ServerPort) -> None:
         """The server is this session's until it releases or discards it. Never called inside `acquire`."""
         ...
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
-from proxy.pool.ports import PooledServer, Waiter
+from proxy.pool.ports import Waiter
+from proxy.server.ports import ServerPort
 
 
 class SlotState:
@@ -40,7 +41,7 @@ class Slot:
     )
 
     def __init__(self, lifetime_share: float) -> None:
-        self.server: PooledServer | None = None
+        self.server: ServerPort | None = None
         self.state = SlotState.OPENING
         self.opened_at = 0.0
         self.lifetime_share = lifetime_share  # of the configured lifetime: the jitter, drawn once

@@ -8,28 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from proxy.errors import ProtocolViolation, ServerLost
+from proxy.server.expected import NOTHING
 from proxy.server.jobs import Job, Outcome, Recovery, query_job
 from proxy.server.ledger import Ledger
-from proxy.server.ports import ServerPort
+from proxy.server.ports import ServerPort, ServerUser
 from proxy.server.prepared import PreparedOnServer
 from proxy.wire import codes, frontend
-
-
-class ServerUser(Protocol):
-    """Who holds a server connection."""
-
-    def server_data(self) -> None:
-        """The ledger was fed."""
-
-    def server_lost(self, error: ServerLost) -> None:
-        """The connection is gone; nothing more comes."""
-
-    def server_can_write(self, ready: bool) -> None:
-        """Whether the server takes more bytes for now."""
-
 
 RESET_KEEPING_PLANS: Final = (
     b"CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; "
@@ -171,8 +158,10 @@ class ServerConnection(ServerPort):
     def take_back(self) -> None:
         """Nobody holds it."""
         self.user = self._idle
-        self.ledger.owner = self._idle
-        self.ledger.failed = False
+        ledger = self.ledger
+        ledger.owner = self._idle
+        ledger.failed = False
+        ledger.expected = NOTHING
         self.set_reading(True)
 
     def set_reading(self, ready: bool) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import ProxyError, ServerLost
+from proxy.server.ports import ServerUser
 from proxy.server.units import EXECUTE, QUERY, SYNC, Capture, Description, Effect, Eviction, LocalReply, ParseRecord
 from proxy.wire import backend, codes, frontend
 from proxy.wire.backend import ErrorFields
@@ -31,7 +32,7 @@ class Outcome:
     is_clean: bool = False
 
 
-class Job:
+class Job(ServerUser):
     """A holder with no client: the base of all jobs."""
 
     def __init__(self) -> None:

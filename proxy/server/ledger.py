@@ -15,6 +15,7 @@ from typing import Final, Protocol
 
 from proxy.context.context import FOLLOWED
 from proxy.errors import ProtocolViolation, ProxyError
+from proxy.server.expected import NOTHING, begin_of_answer
 from proxy.server.units import (
     BIND,
     DESCRIBE,
@@ -88,6 +89,8 @@ class Ledger:
 
     __slots__ = (
         "_data",
+        "_expected_status",
+        "_expected_units",
         "_is_mended",
         "_missing",
         "_override",
@@ -97,6 +100,7 @@ class Ledger:
         "_pos",
         "_types_told",
         "cancel_error",
+        "expected",
         "failed",
         "has_said_farewell",
         "lacks_statement",
@@ -140,6 +144,9 @@ class Ledger:
         self._missing = 0  # bytes of it
         self._pass = 0
         self._pass_forward = False
+        self.expected = NOTHING
+        self._expected_status = 0
+        self._expected_units = 0
 
     @property
     def is_settled(self) -> bool:
@@ -161,6 +168,35 @@ class Ledger:
         else:
             self._data = self._data[self._pos :] + data
         self._pos = 0
+
+    def expect(self, answer: int, status: int, units: tuple[int, ...]) -> None:
+        """A whole segment is on its way, and nothing else: `units` are owed, and will probably come as `answer` says.
+
+        `answer` is one of `expected.py`'s, `status` the transaction status that its end shall have.
+        """
+        self.units.extend(units)
+        self.expected = answer
+        self._expected_status = status
+        self._expected_units = len(units)
+
+    def take_expected(self) -> bytes:
+        """What the client shall see of a segment, ReadyForQuery included, if all that is here is what was expected.
+
+        Else nothing, and `advance` is to read what came.
+        """
+        answer, self.expected = self.expected, NOTHING
+        if answer == NOTHING or self._pos or len(self.units) != self._expected_units:
+            return b""
+        data = self._data
+        begin = begin_of_answer(data, answer, self._expected_status)
+        if begin < 0:
+            return b""
+        self.units.clear()
+        self._data = b""
+        self.status = self._expected_status
+        self.positions = 0
+        self.cancel_error = None
+        return data[begin:] if begin else data
 
     def advance(self) -> int:
         """Work through the replies at hand; what the client shall see is appended to `out`.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from mypy_extensions import mypyc_attr
 
+from proxy.errors import ServerLost
 from proxy.server.ledger import Ledger
 from proxy.server.prepared import PreparedOnServer
 
@@ -45,4 +46,21 @@ class ServerPort:
 
     def close(self, reason: str) -> None:
         """Close it; idempotent."""
+        raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class ServerUser:
+    """Who holds a server connection: a client's connection, or a job of the proxy's own."""
+
+    def server_data(self) -> None:
+        """The ledger was fed."""
+        raise NotImplementedError
+
+    def server_lost(self, error: ServerLost) -> None:
+        """The connection is gone; nothing more comes."""
+        raise NotImplementedError
+
+    def server_can_write(self, ready: bool) -> None:
+        """Whether the server takes more bytes for now."""
         raise NotImplementedError

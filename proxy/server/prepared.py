@@ -98,11 +98,12 @@ class StatementCatalog(Generic[V]):
 class PreparedOnServer:
     """Which named statements one server connection holds, and what its unnamed one is."""
 
-    __slots__ = ("_held", "_limit", "unnamed")
+    __slots__ = ("_held", "_limit", "_uses", "unnamed")
 
     def __init__(self, limit: int) -> None:
-        self._held: dict[bytes, None] = {}
+        self._held: dict[bytes, int] = {}  # by name, the number of its last use: cheaper to note than an order
         self._limit = limit
+        self._uses = 0
         self.unnamed: object | None = None
 
     def __len__(self) -> int:
@@ -113,25 +114,29 @@ class PreparedOnServer:
 
     def touch(self, name: bytes) -> bool:
         """Whether the server holds `name`; if so it counts as used just now."""
-        held = self._held
-        if name not in held:
+        if name not in self._held:
             return False
-        del held[name]
-        held[name] = None
+        self._uses += 1
+        self._held[name] = self._uses
         return True
 
     def add(self, name: bytes) -> bytes | None:
         """`name` is being prepared; returns the name to close for it, if the limit is reached."""
-        self._held[name] = None
-        if len(self._held) <= self._limit:
+        self._note_use(name)
+        held = self._held
+        if len(held) <= self._limit:
             return None
-        oldest = next(iter(self._held))
-        del self._held[oldest]
+        oldest = min(held, key=lambda known: held[known])
+        del held[oldest]
         return oldest
+
+    def _note_use(self, name: bytes) -> None:
+        self._uses += 1
+        self._held[name] = self._uses
 
     def restore(self, name: bytes) -> None:
         """`name` is there still: its Close was skipped."""
-        self._held[name] = None
+        self._note_use(name)
 
     def discard(self, name: bytes) -> None:
         """`name` is not there after all."""

@@ -37,6 +37,13 @@ class FrameReader:
             self._parts.append(data)
             self._have += len(data)
 
+    def clear(self) -> None:
+        """Everything was consumed."""
+        self._data = b""
+        self._pos = 0
+        self._parts.clear()
+        self._have = 0
+
     def _gather(self, count: int) -> bool:
         """Have at least `count` bytes in one piece; False if they have not come yet."""
         if len(self._data) - self._pos >= count:

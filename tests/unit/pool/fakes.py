@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from proxy.errors import ProxyError
 from proxy.pool.budget import ClusterBudget
 from proxy.pool.core import PoolKey, PoolLimits
 from proxy.pool.pool import Pool
-from proxy.pool.ports import PooledServer
 from proxy.pool.slots import Slot
+from proxy.server.ports import ServerPort
 from proxy.tenants.model import PoolMode
 
 
@@ -67,19 +67,19 @@ class FakeClock:
         return sum(not timer.is_cancelled for _, _, timer in self._due)
 
 
-@dataclass(eq=False, slots=True)
-class FakeServer:
+class FakeServer(ServerPort):
     """A server whose reset the test completes, unless `resets_at_once` says how it ends."""
 
-    name: str = "server"
-    tenant_id: str | None = None
-    taint: int = 0
-    parameters: Mapping[bytes, bytes] = field(default_factory=lambda: {b"server_version": b"18.4"})
-    problem: str | None = None
-    resets_at_once: bool | None = None
-    reset_levels: list[int] = field(default_factory=list)
-    reset_done: Callable[[bool], None] | None = None
-    closed_because: str | None = None
+    def __init__(self, name: str = "server", *, resets_at_once: bool | None = None) -> None:
+        self.name = name
+        self.tenant_id = None
+        self.taint = 0
+        self.parameters = {b"server_version": b"18.4"}
+        self.problem: str | None = None
+        self.resets_at_once = resets_at_once
+        self.reset_levels: list[int] = []
+        self.reset_done: Callable[[bool], None] | None = None
+        self.closed_because: str | None = None
 
     def unusable_because(self) -> str | None:
         return self.problem
@@ -111,17 +111,17 @@ class FakeClient:
 
     tenant_id: str = "acme"
     max_servers: int = 0
-    server: PooledServer | None = None
+    server: ServerPort | None = None
     error: ProxyError | None = None
     told_waiting_s: list[float] = field(default_factory=list)
-    on_granted: Callable[[PooledServer], None] | None = None
+    on_granted: Callable[[ServerPort], None] | None = None
 
     @property
     def is_waiting(self) -> bool:
         """Has it been told nothing yet?"""
         return self.server is None and self.error is None
 
-    def granted(self, server: PooledServer) -> None:
+    def granted(self, server: ServerPort) -> None:
         assert self.server is None
         self.server = server
         if self.on_granted is not None:

@@ -8,7 +8,7 @@ import pytest
 
 from proxy.pool.core import PoolLimits
 from proxy.pool.pool import Pool
-from proxy.pool.ports import PooledServer
+from proxy.server.ports import ServerPort
 from tests.unit.pool.fakes import Cluster, FakeServer
 
 TRANSACTION_S = 0.010
@@ -42,11 +42,11 @@ class BusyClient:
         if server is not None:
             self.granted(server)
 
-    def granted(self, server: PooledServer) -> None:
+    def granted(self, server: ServerPort) -> None:
         self.waits.append(self.cluster.clock.now - self.asked_at)
         self.cluster.clock.call_later(TRANSACTION_S, lambda: self.finish(server))
 
-    def finish(self, server: PooledServer) -> None:
+    def finish(self, server: ServerPort) -> None:
         # A client of a real application asks again in a later turn of the event loop.
         self.cluster.clock.call_later(self.pause_s, self.ask)
         self.pool.release(server)

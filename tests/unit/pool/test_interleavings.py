@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from proxy.errors import ServerUnreachable
 from proxy.pool.core import PoolLimits
 from proxy.pool.pool import Pool
-from proxy.pool.ports import PooledServer
 from proxy.pool.slots import Slot, SlotState
+from proxy.server.ports import ServerPort
 from tests.unit.pool.fakes import Cluster, FakeClient, FakeServer
 
 LIMITS = {"hot": 0, "two": 2, "one": 1}
@@ -41,7 +41,6 @@ class Session(FakeClient):
     plan: str = "keep"
 
 
-@dataclass(eq=False, slots=True)
 class TrackedServer(FakeServer):
     """A server that knows who has it and whose state is on it."""
 
@@ -84,7 +83,7 @@ class Interleavings(RuleBasedStateMachine):
         assert self.cluster.budget.used <= (self.cluster.budget.max_connections or 99)
         self.cluster.openings.append((pool, slot))
 
-    def take(self, client: Session, server: PooledServer) -> None:
+    def take(self, client: Session, server: ServerPort) -> None:
         assert isinstance(server, TrackedServer)
         assert client.pool is not None
         assert server.owner is None
@@ -100,7 +99,7 @@ class Interleavings(RuleBasedStateMachine):
         held = sum(each.tenant_id == client.tenant_id and each.pool is client.pool for each in self.holders())
         assert not limit or held <= limit
 
-    def on_granted(self, client: Session, server: PooledServer) -> None:
+    def on_granted(self, client: Session, server: ServerPort) -> None:
         assert not self.acquiring
         self.take(client, server)
         if client.plan == "release":

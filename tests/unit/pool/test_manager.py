@@ -10,7 +10,7 @@ import pytest
 from proxy.errors import PoolTimeout, ServerUnreachable, ShuttingDown
 from proxy.pool.core import PoolKey, PoolLimits
 from proxy.pool.manager import PoolManager
-from proxy.pool.ports import PooledServer
+from proxy.server.ports import ServerPort
 from proxy.tenants.model import PoolMode
 from tests.unit.pool.fakes import FakeClient, FakeClock, FakeServer
 
@@ -22,11 +22,11 @@ class Bench:
 
     def __init__(self, limits: Callable[[PoolKey], PoolLimits] = lambda _: PoolLimits()) -> None:
         self.clock = FakeClock()
-        self.attempts: list[asyncio.Future[PooledServer]] = []
+        self.attempts: list[asyncio.Future[ServerPort]] = []
         self.manager = PoolManager(self.open, self.clock.time, self.clock.call_later, limits, random=lambda: 0.0)
 
-    async def open(self, key: PoolKey) -> PooledServer:
-        attempt: asyncio.Future[PooledServer] = asyncio.get_running_loop().create_future()
+    async def open(self, key: PoolKey) -> ServerPort:
+        attempt: asyncio.Future[ServerPort] = asyncio.get_running_loop().create_future()
         self.attempts.append(attempt)
         return await attempt
 

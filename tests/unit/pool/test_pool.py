@@ -7,7 +7,7 @@ import pytest
 from proxy.errors import PoolFull, PoolTimeout, ServerLoginFailed, ServerUnreachable, ShuttingDown
 from proxy.pool.core import PoolLimits
 from proxy.pool.pool import Pool
-from proxy.pool.ports import PooledServer
+from proxy.server.ports import ServerPort
 from proxy.tenants.model import PoolMode
 from tests.unit.pool.fakes import Cluster, FakeClient, FakeServer, give_back, lend
 
@@ -308,7 +308,7 @@ def test_a_newcomer_does_not_pass_those_who_wait(cluster: Cluster) -> None:
     pool, holder, waiting, newcomer = cluster.pool(PoolLimits(size=1)), FakeClient(), FakeClient(), FakeClient()
     lend(cluster, pool, holder)
     pool.acquire(waiting)
-    taken: list[PooledServer | None] = []
+    taken: list[ServerPort | None] = []
     waiting.on_granted = lambda server: taken.append(pool.acquire(newcomer))
     give_back(pool, holder)
     assert waiting.server is not None
@@ -322,7 +322,7 @@ def test_a_newcomer_does_not_take_an_idle_server_from_those_about_to_be_served(c
     clients = [FakeClient("capped", 1) for _ in range(3)]
     idle_servers(cluster, pool, ["a", "b", "c"])
     clients[0].server = pool.acquire(clients[0])
-    taken: list[PooledServer | None] = []
+    taken: list[ServerPort | None] = []
     for client in clients[1:]:
         pool.acquire(client)
         client.max_servers = 3
@@ -356,7 +356,7 @@ def test_a_client_that_fails_on_its_grant_costs_its_server_and_nobody_else(clust
     pool, holder, broken, sound = cluster.pool(PoolLimits(size=1)), FakeClient(), FakeClient(), FakeClient()
     server = lend(cluster, pool, holder)
 
-    def fail(_: PooledServer) -> None:
+    def fail(_: ServerPort) -> None:
         raise ValueError("broken")
 
     broken.on_granted = fail

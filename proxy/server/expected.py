@@ -1,0 +1,96 @@
+"""The answer to one whole segment, read in one go while it is just what was expected.
+
+Most answers are: the context's replies, a result, ReadyForQuery, all in one chunk. Such a chunk needs no unit for each
+reply, only a walk over its frames along the transitions below. Anything else, an error, a notice, a changed parameter, a
+part of a row, is left to the ledger, which holds the units all the same.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from mypy_extensions import i64
+
+# Where the walk is. What is dropped comes at or above _DROPPED.
+NOTHING: Final = 0
+QUERY_ANSWER: Final = 1  # of a Query
+_QUERY_ROWS: Final = 2
+BATCH_ANSWER: Final = 3  # of Bind, Execute, Sync
+DESCRIBED_ANSWER: Final = 4  # of Bind, Describe, Execute, Sync
+_DESCRIPTION: Final = 5
+_ROWS: Final = 6
+_READY: Final = 7
+_END: Final = 8
+_DROPPED: Final = 16
+BEHIND_CONTEXT: Final = 16
+"""Added to BATCH_ANSWER or DESCRIBED_ANSWER: a Bind and Execute of the context come first."""
+_CONTEXT_ROW: Final = 32
+_CONTEXT_END: Final = 48
+_SETS: Final = 64
+MOST_SETS: Final = 63
+"""How many SET LOCALs an expected answer can begin with."""
+
+
+def behind_sets(count: int) -> int:
+    """The answer of a Query with `count` SET LOCALs in front."""
+    return _SETS + count if count else QUERY_ANSWER
+
+
+def _transitions() -> bytes:
+    table = bytearray(128 * 256)
+
+    def lead(state: int, types: bytes, to: int) -> None:
+        for code in types:
+            table[state * 256 + code] = to
+
+    lead(QUERY_ANSWER, b"T", _QUERY_ROWS)
+    lead(QUERY_ANSWER, b"C", QUERY_ANSWER)
+    lead(QUERY_ANSWER, b"Z", _END)
+    lead(_QUERY_ROWS, b"D", _QUERY_ROWS)
+    lead(_QUERY_ROWS, b"C", QUERY_ANSWER)
+    lead(BATCH_ANSWER, b"2", _ROWS)
+    lead(DESCRIBED_ANSWER, b"2", _DESCRIPTION)
+    lead(_DESCRIPTION, b"Tn", _ROWS)
+    lead(_ROWS, b"D", _ROWS)
+    lead(_ROWS, b"C", _READY)
+    lead(_READY, b"Z", _END)
+    for answer in (BATCH_ANSWER, DESCRIBED_ANSWER):
+        lead(BEHIND_CONTEXT + answer, b"2", _CONTEXT_ROW + answer)
+        lead(_CONTEXT_ROW + answer, b"D", _CONTEXT_END + answer)
+        lead(_CONTEXT_END + answer, b"C", answer)
+    for count in range(1, MOST_SETS + 1):
+        lead(_SETS + count, b"C", _SETS + count - 1 if count > 1 else QUERY_ANSWER)
+    return bytes(table)
+
+
+_TRANSITIONS: Final[bytes] = _transitions()
+
+
+def begin_of_answer(data: bytes, expected: int, status: int) -> int:
+    """Where in `data` the client's part of the answer begins; -1 if `data` is not exactly the whole of what is expected.
+
+    `expected` is a state from above, `status` the transaction status that ReadyForQuery shall have.
+    """
+    state: i64 = expected
+    end: i64 = len(data)
+    pos: i64 = 0
+    begin: i64 = 0 if expected < _DROPPED else -1
+    while end - pos >= 5:
+        code: i64 = data[pos]
+        high: i64 = data[pos + 1]
+        middle: i64 = data[pos + 2]
+        low: i64 = data[pos + 3]
+        length: i64 = data[pos + 4]
+        state = _TRANSITIONS[state * 256 + code]
+        if state == NOTHING or high:
+            return -1
+        length += low * 256 + middle * 65536
+        if length < 4:
+            return -1
+        pos += length + 1
+        if state == _END:
+            # A status byte and nothing behind it.
+            return begin if length == 5 and pos == end and data[end - 1] == status else -1
+        if begin < 0 and state < _DROPPED:
+            begin = pos
+    return -1
