@@ -41,6 +41,7 @@ class ClientConnection(Arrival):
 
     def __init__(self, services: ClientServices, *, is_unix: bool, mode: PoolMode | None = None) -> None:
         super().__init__(services, is_unix=is_unix, mode=mode)
+        self._registry = services.registry
         self._pool: Pool | None = None
         self._server_pool: Pool | None = None
         self._server: ServerConnection | None = None
@@ -52,6 +53,7 @@ class ClientConnection(Arrival):
         self._max_servers = 0  # of the tenant, in one pool; 0: no limit of its own
         self._cancel_pid = 0
         self._time: Timekeeper  # from the login on
+        self._must_leave = False  # Gatehouse stops
         self._must_ask = False  # whether the tenant may keep the server that it holds: the registry has changed
         self.admitted: Admitted | None = None
         self.session: Session | None = None
@@ -148,14 +150,16 @@ class ClientConnection(Arrival):
         session, pool = self.session, self._pool
         assert session is not None
         assert pool is not None
-        if self._services.is_stopping:
+        if self._must_leave:
             raise shutting_down()
-        if self._generation != self._services.registry.generation:
+        if self._generation != self._registry.generation:
             pool = self._look_up_again(session)
             if pool is None:
                 return None
         self._server_pool = pool
-        server = pool.acquire(self, is_timed=self._time.terms.wait_timeout_s is None)
+        server = pool.lend(session.tenant_id, self._max_servers)
+        if server is None:
+            server = pool.acquire(self, is_timed=self._time.terms.wait_timeout_s is None)
         if server is None:
             self._time.wait_begins()
             return None
@@ -184,7 +188,7 @@ class ClientConnection(Arrival):
             _release_later(pool, server)
         else:
             pool.release(server)
-        if self._services.is_stopping:
+        if self._must_leave:
             self.shut_down()
 
     def hang_up(self, error: ProxyError | None) -> None:
@@ -251,7 +255,7 @@ class ClientConnection(Arrival):
     def tenant_id(self) -> str:
         """The tenant."""
         assert self.session is not None
-        return self.session.tenant.id
+        return self.session.tenant_id
 
     @property
     def max_servers(self) -> int:
@@ -345,6 +349,7 @@ class ClientConnection(Arrival):
 
     def shut_down(self, *, at_once: bool = False) -> None:
         """Gatehouse stops: end the connection now if nothing is lost by it, or in any case."""
+        self._must_leave = True
         if self.session is None:
             self._reject(shutting_down())
         elif at_once or self.session.is_between_transactions:

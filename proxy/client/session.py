@@ -129,6 +129,7 @@ class Session:
         "stats",
         "status",
         "tenant",
+        "tenant_id",
         "wanted",
     )
 
@@ -146,6 +147,7 @@ class Session:
         self.sink = sink
         self.shared = shared
         self.tenant = tenant
+        self.tenant_id: str = tenant.id
         self.policy = policy
         self.settings = settings
         self.limits = limits

@@ -27,7 +27,8 @@ _RUN_BYTES: Final = 15
 _DESCRIBE_AND_RUN_BYTES: Final = 22
 
 _LEAST_BIND_BYTES: Final = 13
-_LEAST_QUERY_BYTES: Final = 6
+_LEAST_BEHIND_NAME_BYTES: Final = 6
+"""Three counts of two bytes: formats, parameters, formats of results."""
 
 _CONTEXT_UNITS: Final = (BIND | DROP | INJECTED, EXECUTE | DROP | INJECTED)
 _UNITS: Final[tuple[int, ...]] = (BIND, EXECUTE, SYNC)
@@ -43,13 +44,14 @@ _QUERY_UNITS: Final[list[tuple[int, ...]]] = [
 
 
 class Shortcut:
-    """The short way of one session. `is_open` is False while a session is to take the long way only."""
+    """The short way of one session."""
 
-    __slots__ = ("_session", "is_open")
+    __slots__ = ("_name", "_name_end", "_session")
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.is_open = True
+        self._name = b""  # of the statement that was run last, and where it ended: the next one is often the same
+        self._name_end = 6
 
     def take(self, data: bytes) -> bool:
         """Handle `data`, a chunk that came when nothing was waiting; False if it has to go the long way."""
@@ -59,7 +61,7 @@ class Shortcut:
                 return False
         elif session.state != State.HELD or not session.progress.in_place or session.status == codes.FAILED:
             return False
-        if session.deferred or session.keeping.must_establish or not self.is_open:
+        if session.deferred or session.keeping.must_establish:
             return False
         size = len(data)
         if (
@@ -84,14 +86,19 @@ class Shortcut:
         # The unnamed portal, and a statement with a name.
         if data[1] or data[2] or data[5] or not data[6] or extended.skips or length < _LEAST_BIND_BYTES:
             return False
-        if rest == _DESCRIBE_AND_RUN_BYTES:
-            if not data.endswith(_DESCRIBE_AND_RUN):
+        is_described = rest == _DESCRIBE_AND_RUN_BYTES
+        if is_described:
+            if data[size - rest :] != _DESCRIBE_AND_RUN:
                 return False
-        elif rest != _RUN_BYTES or not data.endswith(_RUN):
+        elif rest != _RUN_BYTES or data[size - rest :] != _RUN:
             return False
-        name_end: i64 = data.find(b"\0", 6)
-        name = data[6:name_end]
-        statement = extended.own.names.get(name)
+        name_end = self._name_end
+        if name_end >= size or data[name_end] or data[6:name_end] != self._name:
+            self._name_end = name_end = data.find(b"\0", 6)
+            self._name = data[6:name_end]
+        if name_end > length - _LEAST_BEHIND_NAME_BYTES:
+            return False
+        statement = extended.own.names.get(self._name)
         if (
             statement is None
             or not statement.verdict.is_unremarkable
@@ -99,7 +106,6 @@ class Shortcut:
             or statement.version != session.shared.catalog.schema_version
         ):
             return False
-        is_described = rest == _DESCRIBE_AND_RUN_BYTES
         if is_described and statement.columns is None:
             return False
         server = self._server_for(data)
@@ -112,15 +118,14 @@ class Shortcut:
             session.pump()
             return True
         session.intake.reader.clear()
-        new_name = statement.server_name
-        new_length = int(length) - len(name) + len(new_name)
-        head = (codes.BIND << 32 | new_length).to_bytes(5, "big")
+        parameters = data[name_end:]
+        head = statement.head_of_bind(len(parameters) - int(rest))
         if must_inject:
-            written = b"".join((context.bind_execute, head, b"\0", new_name, data[name_end:]))
+            written = b"".join((context.bind_execute, head, parameters))
             answer = BEHIND_CONTEXT
             units = _UNITS_DESCRIBED_BEHIND_CONTEXT if is_described else _UNITS_BEHIND_CONTEXT
         else:
-            written = b"".join((head, b"\0", new_name, data[name_end:]))
+            written = head + parameters
             answer = 0
             units = _UNITS_DESCRIBED if is_described else _UNITS
         answer += DESCRIBED_ANSWER if is_described else BATCH_ANSWER

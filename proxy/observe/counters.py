@@ -49,17 +49,18 @@ class HistogramSnapshot:
 class Histogram:
     """Observations in seconds, counted per bucket; a bucket includes its upper bound, as Prometheus' `le` does."""
 
-    __slots__ = ("bounds", "counts", "sum")
+    __slots__ = ("_least", "bounds", "counts", "sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         """`bounds`: upper bounds in seconds, ascending."""
         self.bounds: tuple[float, ...] = bounds
+        self._least: float = bounds[0]
         self.counts: list[int] = [0] * (len(bounds) + 1)
         self.sum: float = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one observation."""
-        self.counts[0 if seconds <= self.bounds[0] else bisect_left(self.bounds, seconds)] += 1
+        self.counts[0 if seconds <= self._least else bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
 
     def add(self, other: Histogram) -> None:

@@ -97,8 +97,8 @@ class PoolCore:
         self.has_room = has_room  # in the cluster, for one server more
         self.backoff = Backoff(random)
         self.queue = WaitQueue()
-        self.idle = IdleServers()
         self.slots: dict[ServerPort, Slot] = {}
+        self.idle = IdleServers(self.slots)
         self.opening: dict[Slot, None] = {}
         self.size = 0  # servers of the pool, those being opened included
         self.is_draining = False
@@ -117,10 +117,10 @@ class PoolCore:
 
     # --- lending and waiting
 
-    def lend_at_once(self, waiter: Waiter) -> ServerPort | None:
+    def lend_at_once(self, tenant: str, limit: int) -> ServerPort | None:
         """Lend a server the tenant can have as it is, unless the tenant is at its limit or has clients waiting."""
-        line = self.queue.line(waiter.tenant_id)
-        line.limit = limit = waiter.max_servers
+        line = self.queue.line(tenant)
+        line.limit = limit
         if line.queue or (limit and line.used >= limit):
             return None
         slot = self.idle.take_for(line)

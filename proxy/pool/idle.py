@@ -1,8 +1,7 @@
-"""The idle servers: which one suits a tenant best, and which is the coldest. Every answer takes constant time.
+"""The idle servers: which one suits a tenant best, and which is the coldest.
 
-A server lies on one of two shelves: `clean` (anyone may have it) or `used` (a tenant's state may be on it: only that
-tenant may have it as it is), and in its tenant's stack as well. All are dicts, which keep the order of return and let a
-server be taken from anywhere.
+A server lies in its tenant's stack, and in the stack of clean ones if anyone may have it as it is. Coming and going, which
+every transaction does, takes constant time and no dictionary; what is asked for seldom looks at all servers of the pool.
 """
 
 from __future__ import annotations
@@ -10,30 +9,34 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from proxy.pool.slots import Slot, SlotState, TenantLine
+from proxy.server.ports import ServerPort
 
 
 class IdleServers:
-    """The idle servers of one pool."""
+    """The idle servers among `slots`, which are all of one pool."""
 
-    __slots__ = ("_clean", "_used", "count")
+    __slots__ = ("_clean", "_returns", "_slots", "count")
 
-    def __init__(self) -> None:
-        self._clean: dict[Slot, None] = {}
-        self._used: dict[Slot, None] = {}
+    def __init__(self, slots: dict[ServerPort, Slot]) -> None:
+        self._slots = slots
+        self._clean: list[Slot] = []
+        self._returns = 0
         self.count = 0
 
     def __iter__(self) -> Iterator[Slot]:
-        yield from self._used
-        yield from self._clean
+        return (slot for slot in self._slots.values() if slot.state == SlotState.IDLE)
 
     def push(self, slot: Slot, *, is_trusted: bool) -> None:
         """Add the server that came back last; `is_trusted` = it may go to any tenant as it is."""
         slot.state = SlotState.IDLE
-        slot.is_for_anyone = is_trusted or slot.is_clean
-        self._shelf(slot)[slot] = None
+        self._returns += 1
+        slot.idle_order = self._returns
         self.count += 1
         if slot.home is not None:
-            slot.home.idle[slot] = None
+            slot.home.idle.append(slot)
+        slot.is_for_anyone = is_trusted or slot.is_clean
+        if slot.is_for_anyone:
+            self._clean.append(slot)
 
     def suits(self, line: TenantLine) -> bool:
         """Is there a server the tenant can have as it is?"""
@@ -45,45 +48,54 @@ class IdleServers:
         Last in, first out: the warmest server first, so that the coldest ages out and the pool can shrink.
         """
         if line.idle:
-            slot = line.idle.popitem()[0]
-            del self._shelf(slot)[slot]
+            slot = line.idle.pop()
+            if slot.is_for_anyone:
+                _take_out(self._clean, slot)
         elif self._clean:
-            slot = self._clean.popitem()[0]
+            slot = self._clean.pop()
             if slot.home is not None:
-                del slot.home.idle[slot]
+                _take_out(slot.home.idle, slot)
         else:
             return None
         self.count -= 1
+        slot.state = SlotState.READY
         return slot
 
     def take_used(self) -> Slot | None:
         """Take another tenant's server, to be reset: the one idle for longest, whose tenant misses it least."""
-        slot = next(iter(self._used), None)
-        if slot is not None:
-            self.remove(slot)
-        return slot
+        found: Slot | None = None
+        for slot in self._slots.values():
+            is_used = slot.state == SlotState.IDLE and not slot.is_for_anyone
+            if is_used and (found is None or slot.idle_order < found.idle_order):
+                found = slot
+        if found is not None:
+            self.remove(found)
+            found.state = SlotState.READY
+        return found
 
     def coldest(self) -> Slot | None:
         """The server idle for longest; it stays where it is."""
-        used = next(iter(self._used), None)
-        clean = next(iter(self._clean), None)
-        if used is None or clean is None:
-            return used or clean
-        return used if used.idle_since <= clean.idle_since else clean
+        return min(self, key=lambda slot: slot.idle_order, default=None)
 
     def remove(self, slot: Slot) -> None:
-        """Take out this server."""
-        del self._shelf(slot)[slot]
+        """Take out this server; its state is the caller's to set."""
         self.count -= 1
         if slot.home is not None:
-            del slot.home.idle[slot]
+            _take_out(slot.home.idle, slot)
+        if slot.is_for_anyone:
+            _take_out(self._clean, slot)
 
     def sort_again(self, *, is_trusted: bool) -> None:
-        """Put every server on the shelf it belongs to now that `is_trusted` may have changed."""
-        slots = sorted(self, key=lambda slot: slot.idle_since)
+        """Put every server where it belongs now that `is_trusted` may have changed."""
+        slots = sorted(self, key=lambda slot: slot.idle_order)
         for slot in slots:
             self.remove(slot)
             self.push(slot, is_trusted=is_trusted)
 
-    def _shelf(self, slot: Slot) -> dict[Slot, None]:
-        return self._clean if slot.is_for_anyone else self._used
+
+def _take_out(stack: list[Slot], slot: Slot) -> None:
+    """The newest are looked at first: they are taken most."""
+    position = len(stack) - 1
+    while stack[position] is not slot:
+        position -= 1
+    del stack[position]

@@ -68,10 +68,9 @@ class Pool:
 
         Without `is_timed` the pool sets no limit to the wait: the client calls `give_up`.
         """
-        if not self._is_unsettled or not self._core.queue.waiting:
-            server = self._core.lend_at_once(waiter)
-            if server is not None:
-                return server
+        server = self.lend(waiter.tenant_id, waiter.max_servers)
+        if server is not None:
+            return server
         now = self._now()
         error = self._reason_to_refuse(now)
         if error is not None:
@@ -81,6 +80,12 @@ class Pool:
         self._core.queue.join(waiter, now, is_timed=is_timed)
         self._settle(may_grant=False)
         return None
+
+    def lend(self, tenant: str, limit: int) -> ServerPort | None:
+        """Lend a server at once if that can be; `limit` as `Waiter.max_servers`."""
+        if self._is_unsettled and self._core.queue.waiting:
+            return None
+        return self._core.lend_at_once(tenant, limit)
 
     def forget(self, waiter: Waiter) -> None:
         """The client wants no server any more; if it holds one already, it must release that."""

@@ -29,6 +29,7 @@ class Slot:
     __slots__ = (
         "charged_to",
         "home",
+        "idle_order",
         "idle_since",
         "is_clean",
         "is_for_anyone",
@@ -46,6 +47,7 @@ class Slot:
         self.opened_at = 0.0
         self.lifetime_share = lifetime_share  # of the configured lifetime: the jitter, drawn once
         self.idle_since = 0.0
+        self.idle_order = 0  # grows with each return of any server
         self.is_clean = True  # nothing of any tenant is on it
         self.home: TenantLine | None = None  # whose plans are warm on it
         self.charged_to: TenantLine | None = None  # whose limit it counts against: lent, or reset after use
@@ -76,7 +78,7 @@ class TenantLine:
         self.limit = 0  # servers it may use at a time, as its last client to ask stated; 0 = any number
         self.used = 0  # servers lent to it, or being reset after its use
         self.coming: list[Slot] = []  # servers being opened or reset because it waits
-        self.idle: dict[Slot, None] = {}  # idle servers that last worked for it, in order of return
+        self.idle: list[Slot] = []  # idle servers that last worked for it, in order of return
         self.is_in_ring = False
 
     @property

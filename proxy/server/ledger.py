@@ -64,6 +64,9 @@ _MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 """Replies other than rows are held whole; PostgreSQL's own are far smaller than this."""
 
 
+_NO_UNITS: Final[tuple[int, ...]] = ()
+
+
 def _by_order(entry: tuple[int, Note | ParseRecord]) -> int:
     return entry[0]
 
@@ -90,7 +93,6 @@ class Ledger:
     __slots__ = (
         "_data",
         "_expected_status",
-        "_expected_units",
         "_is_mended",
         "_missing",
         "_override",
@@ -99,6 +101,8 @@ class Ledger:
         "_pass_forward",
         "_pos",
         "_types_told",
+        "_units",
+        "_units_ahead",
         "cancel_error",
         "expected",
         "failed",
@@ -114,12 +118,11 @@ class Ledger:
         "reported",
         "skipping",
         "status",
-        "units",
     )
 
     def __init__(self, owner: LedgerOwner) -> None:
         self.owner = owner
-        self.units: deque[int] = deque()
+        self._units: deque[int] = deque()
         self.notes: deque[Note] = deque()
         self.parses: deque[ParseRecord] = deque()
         self.out: list[bytes] = []
@@ -146,12 +149,28 @@ class Ledger:
         self._pass_forward = False
         self.expected = NOTHING
         self._expected_status = 0
-        self._expected_units = 0
+        self._units_ahead: tuple[int, ...] = _NO_UNITS
+
+    @property
+    def units(self) -> deque[int]:
+        """What is owed, in order."""
+        if self._units_ahead:
+            # What was expected as a whole is looked at one by one now.
+            self._units.extend(self._units_ahead)
+            self._units_ahead = _NO_UNITS
+            self.expected = NOTHING
+        return self._units
 
     @property
     def is_settled(self) -> bool:
         """Nothing is owed and no part of a reply is waiting."""
-        return not self.units and self._pos == len(self._data) and not self._pass and not self._parts
+        return (
+            not self._units
+            and not self._units_ahead
+            and self._pos == len(self._data)
+            and not self._pass
+            and not self._parts
+        )
 
     def feed(self, data: bytes) -> None:
         """Take the server's next bytes; `advance` must be called until it returns 0."""
@@ -174,26 +193,25 @@ class Ledger:
 
         `answer` is one of `expected.py`'s, `status` the transaction status that its end shall have.
         """
-        self.units.extend(units)
+        self._units_ahead = units
         self.expected = answer
         self._expected_status = status
-        self._expected_units = len(units)
 
     def take_expected(self) -> bytes:
         """What the client shall see of a segment, ReadyForQuery included, if all that is here is what was expected.
 
         Else nothing, and `advance` is to read what came.
         """
-        answer, self.expected = self.expected, NOTHING
-        if answer == NOTHING or self._pos or len(self.units) != self._expected_units:
+        data, status = self._data, self._expected_status
+        if self._pos or not self._units_ahead:
             return b""
-        data = self._data
-        begin = begin_of_answer(data, answer, self._expected_status)
+        begin = begin_of_answer(data, self.expected, status)
+        self.expected = NOTHING
         if begin < 0:
             return b""
-        self.units.clear()
+        self._units_ahead = _NO_UNITS
         self._data = b""
-        self.status = self._expected_status
+        self.status = status
         self.positions = 0
         self.cancel_error = None
         return data[begin:] if begin else data

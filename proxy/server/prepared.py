@@ -25,7 +25,19 @@ class Prepared(Generic[V]):
     would be something else if it was parsed today.
     """
 
-    __slots__ = ("_body", "columns", "is_outdated", "note", "parse", "server_name", "types", "verdict", "version")
+    __slots__ = (
+        "_body",
+        "_head",
+        "_head_for",
+        "columns",
+        "is_outdated",
+        "note",
+        "parse",
+        "server_name",
+        "types",
+        "verdict",
+        "version",
+    )
 
     def __init__(self, server_name: bytes, body: bytes, verdict: V, version: int = 0) -> None:
         self.server_name = server_name
@@ -37,6 +49,17 @@ class Prepared(Generic[V]):
         self.verdict = verdict
         self.note: object | None = None
         self.parse = frame(codes.PARSE, server_name + b"\0" + body)
+        self._head = b""
+        self._head_for = -1
+
+    def head_of_bind(self, rest: int) -> bytes:
+        """A Bind of the unnamed portal to this statement, up to the NUL behind the statement's name: `rest` bytes are to come
+        from there on. Parameters often take as many bytes as the last time."""
+        if rest != self._head_for:
+            length = 5 + len(self.server_name) + rest
+            self._head = (codes.BIND << 32 | length).to_bytes(5, "big") + b"\0" + self.server_name
+            self._head_for = rest
+        return self._head
 
     @property
     def size_bytes(self) -> int:
@@ -95,13 +118,22 @@ class StatementCatalog(Generic[V]):
         return prepared
 
 
+class _Held:
+    """One statement on one server, and the number of its last use: cheaper to note than an order."""
+
+    __slots__ = ("last_use",)
+
+    def __init__(self, last_use: int) -> None:
+        self.last_use = last_use
+
+
 class PreparedOnServer:
     """Which named statements one server connection holds, and what its unnamed one is."""
 
     __slots__ = ("_held", "_limit", "_uses", "unnamed")
 
     def __init__(self, limit: int) -> None:
-        self._held: dict[bytes, int] = {}  # by name, the number of its last use: cheaper to note than an order
+        self._held: dict[bytes, _Held] = {}
         self._limit = limit
         self._uses = 0
         self.unnamed: object | None = None
@@ -114,10 +146,11 @@ class PreparedOnServer:
 
     def touch(self, name: bytes) -> bool:
         """Whether the server holds `name`; if so it counts as used just now."""
-        if name not in self._held:
+        held = self._held.get(name)
+        if held is None:
             return False
         self._uses += 1
-        self._held[name] = self._uses
+        held.last_use = self._uses
         return True
 
     def add(self, name: bytes) -> bytes | None:
@@ -126,13 +159,13 @@ class PreparedOnServer:
         held = self._held
         if len(held) <= self._limit:
             return None
-        oldest = min(held, key=lambda known: held[known])
+        oldest = min(held, key=lambda known: held[known].last_use)
         del held[oldest]
         return oldest
 
     def _note_use(self, name: bytes) -> None:
         self._uses += 1
-        self._held[name] = self._uses
+        self._held[name] = _Held(self._uses)
 
     def restore(self, name: bytes) -> None:
         """`name` is there still: its Close was skipped."""
