@@ -12,23 +12,13 @@ from typing import Final, cast
 
 from proxy.errors import ProtocolViolation, ServerLost
 from proxy.server.expected import NOTHING
-from proxy.server.jobs import Job, Outcome, Recovery, query_job
+from proxy.server.jobs import Job, Recovery, ResetJob
 from proxy.server.ledger import Ledger
 from proxy.server.ports import ServerPort, ServerUser
 from proxy.server.prepared import PreparedOnServer
 from proxy.wire import codes, frontend
 
-RESET_KEEPING_PLANS: Final = (
-    b"CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; "
-    b"SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; "
-    # Protocol-level statements are the proxy's own. One made by SQL could stand under the name of one of them, and hidden
-    # SQL could have deallocated some: they must be as many as were made.
-    b"SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements WHERE from_sql; "
-    b"SELECT pg_catalog.count(*) FROM pg_catalog.pg_prepared_statements"
-)
-DISCARD_ALL: Final = b"DISCARD ALL"
 _DISCARD: Final = 2
-
 _LAST_WORDS_S: Final = 5.0
 """How long a connection that is closed may take for bytes that PostgreSQL has not read yet."""
 
@@ -75,6 +65,7 @@ class ServerConnection(ServerPort):
         self._cancels = 0
         self._after_cancels: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self.clean_answers: dict[int, bytes] = {}  # to a reset, by the number of statements that it keeps
         self.is_closed = False
         self.close_reason = ""
         self.when_gone: Callable[[], None] = _nothing
@@ -201,26 +192,9 @@ class ServerConnection(ServerPort):
 
     def reset(self, level: int, done: Callable[[bool], None]) -> None:
         """Clean the session; `done(False)` means that it must be closed."""
-
-        def finished(outcome: Outcome) -> None:
-            if not outcome.is_clean:
-                done(False)
-            elif level >= _DISCARD:
-                self.prepared.clear()
-                self._was_reset(done)
-            elif outcome.values[-2:] == [b"0", b"%d" % len(self.prepared)]:
-                self._was_reset(done)
-            else:
-                self.reset(_DISCARD, done)
-
         # A reset drops the unnamed statement, as every Query does.
         self.prepared.unnamed = None
-        sql = DISCARD_ALL if level >= _DISCARD else RESET_KEEPING_PLANS
-        self.run(query_job(sql, finished), self._reset_timeout_s)
-
-    def _was_reset(self, done: Callable[[bool], None]) -> None:
-        self.followed = ()
-        done(True)
+        self.run(ResetJob(self.clean_answers, done, keeps_plans=level < _DISCARD), self._reset_timeout_s)
 
     def run(self, job: Job, timeout_s: float) -> None:
         """Run a job of the proxy's own on an idle or abandoned connection; its callback is called exactly once."""

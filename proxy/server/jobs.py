@@ -20,6 +20,17 @@ from proxy.wire.backend import ErrorFields
 if TYPE_CHECKING:
     from proxy.server.connection import ServerConnection
 
+_RESET_KEEPING_PLANS: Final = (
+    b"CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
+    # Protocol-level statements are the proxy's own. One made by SQL could stand under the name of one of them, and hidden
+    # SQL could have deallocated some: they must be as many as were made. A text, because a prepared check could be replaced
+    # in the same way; the function, because the view of it costs half as much again.
+    b"SELECT CASE WHEN pg_catalog.bool_or(from_sql) THEN -1 ELSE pg_catalog.count(*) END, pg_catalog.pg_advisory_unlock_all() "
+    b"FROM pg_catalog.pg_prepared_statement()"
+)
+_DISCARD_ALL: Final = b"DISCARD ALL"
+_WITHOUT_PLANS: Final = 2
+_MAX_ANSWERS: Final = 1000
 _NO_SUCH_PORTAL: Final = b"gatehouse: the client is gone"
 
 
@@ -116,7 +127,7 @@ class Job(ServerUser):
         """Nothing waits for it."""
 
 
-class _QueryJob(Job):
+class QueryJob(Job):
     """One Query; its rows' first columns and its error go to the callback."""
 
     def __init__(self, sql: bytes, done: Callable[[Outcome], None]) -> None:
@@ -145,13 +156,18 @@ class _QueryJob(Job):
         while ledger.advance():
             pass
         ledger.absorb_reported(server.parameters)
-        self._read()
-        self._outcome.is_clean = status == codes.IDLE and self._outcome.error is None
-        self.let_go()
-        self._done(self._outcome)
-
-    def _read(self) -> None:
         data = b"".join(self._received)
+        self._read(data)
+        outcome = self._outcome
+        outcome.is_clean = status == codes.IDLE and outcome.error is None
+        self.let_go()
+        self._finish(server, outcome, data)
+
+    def _finish(self, server: ServerConnection, outcome: Outcome, data: bytes) -> None:
+        """All of the answer is here: `data`, without its end."""
+        self._done(outcome)
+
+    def _read(self, data: bytes) -> None:
         pos = 0
         while pos < len(data):
             end = pos + 1 + int.from_bytes(data[pos + 1 : pos + 5], "big")
@@ -171,7 +187,58 @@ class _QueryJob(Job):
 
 def query_job(sql: bytes, done: Callable[[Outcome], None]) -> Job:
     """A job that runs `sql` and calls `done` exactly once."""
-    return _QueryJob(sql, done)
+    return QueryJob(sql, done)
+
+
+class ResetJob(QueryJob):
+    """Cleans a session, with its plans or without; `done(False)` means that it must be closed.
+
+    `clean_answers` is what the server answered before when nothing was wrong, by the number of its statements: an answer
+    of the same bytes needs no reading.
+    """
+
+    def __init__(self, clean_answers: dict[int, bytes], done: Callable[[bool], None], *, keeps_plans: bool) -> None:
+        super().__init__(_RESET_KEEPING_PLANS if keeps_plans else _DISCARD_ALL, _nothing)
+        self._clean_answers = clean_answers
+        self._reset_done = done
+        self._keeps_plans = keeps_plans
+
+    def server_data(self) -> None:
+        """Compare the answer, and read it only if it is another one than expected."""
+        server = self._server
+        if server is not None and self._keeps_plans and not self._received:
+            answer = self._clean_answers.get(len(server.prepared))
+            if answer is not None and server.ledger.take_exactly(answer):
+                self.let_go()
+                self._was_reset(server)
+                return
+        super().server_data()
+
+    def _finish(self, server: ServerConnection, outcome: Outcome, data: bytes) -> None:
+        if not outcome.is_clean:
+            self._reset_done(False)
+        elif not self._keeps_plans:
+            server.prepared.clear()
+            self._was_reset(server)
+        elif outcome.values == [b"%d" % len(server.prepared)]:
+            if len(self._clean_answers) < _MAX_ANSWERS:
+                self._clean_answers[len(server.prepared)] = data + backend.READY[codes.IDLE]
+            self._was_reset(server)
+        else:
+            server.reset(_WITHOUT_PLANS, self._reset_done)
+
+    def _was_reset(self, server: ServerConnection) -> None:
+        server.followed = ()
+        self._reset_done(True)
+
+    def server_lost(self, error: ServerLost) -> None:
+        """It could not be cleaned."""
+        self.let_go()
+        self._reset_done(False)
+
+
+def _nothing(_: Outcome) -> None:
+    """A reset has its own end."""
 
 
 class Recovery(Job):

@@ -216,6 +216,15 @@ class Ledger:
         self.cancel_error = None
         return data[begin:] if begin else data
 
+    def take_exactly(self, answer: bytes) -> bool:
+        """Whether all that is here is `answer`, the whole of what is owed; if so, it is taken. It leaves the server idle."""
+        if self._pos or len(self.units) != 1 or self._data != answer:
+            return False
+        self.units.clear()
+        self._data = b""
+        self.status = codes.IDLE
+        return True
+
     def advance(self) -> int:
         """Work through the replies at hand; what the client shall see is appended to `out`.
 
