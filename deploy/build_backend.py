@@ -64,6 +64,7 @@ HOT_MODULES: Final = (
     "proxy/pool/idle.py",
     "proxy/pool/slots.py",
     "proxy/pool/waiters.py",
+    "proxy/pool/backoff.py",
     "proxy/pool/budget.py",
     "proxy/pool/core.py",
     "proxy/pool/pool.py",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic
 
 from proxy.client.admission import Admitted, greeting
 from proxy.client.arrival import Arrival, shutting_down
@@ -266,7 +267,7 @@ class ClientConnection(Arrival):
         """The pool has a server."""
         session = self.session
         assert session is not None
-        session.stats.wait_seconds.observe(asyncio.get_running_loop().time() - self._time.waits_since)
+        session.stats.wait_seconds.observe(monotonic() - self._time.waits_since)
         try:
             session.granted(self._hold(server))
         except Exception:

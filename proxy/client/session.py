@@ -200,7 +200,8 @@ class Session:
     def granted(self, server: ServerPort) -> None:
         """A server, asked for with `acquire`, is here."""
         self._attach(server)
-        self.pump()
+        if not self.shortcut.take_held_back():
+            self.pump()
 
     def refused(self, error: ProxyError) -> None:
         """No server can be had: the segment that asked for one fails; the connection goes on, but for a FATAL error."""

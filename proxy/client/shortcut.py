@@ -61,6 +61,17 @@ class Shortcut:
                 return False
         elif session.state != State.HELD or not session.progress.in_place or session.status == codes.FAILED:
             return False
+        return self._handle(data)
+
+    def take_held_back(self) -> bool:
+        """The server is here that a chunk has waited for: as `take`."""
+        session = self._session
+        if session.state != State.HELD or session.status != codes.IDLE or session.intake.is_streaming:
+            return False
+        return self._handle(session.intake.reader.whole)
+
+    def _handle(self, data: bytes) -> bool:
+        session = self._session
         if session.deferred or session.keeping.must_establish:
             return False
         size = len(data)
@@ -167,10 +178,13 @@ class Shortcut:
     def _server_for(self, data: bytes) -> ServerPort | None:
         """A server whose session is as the client's has to be; None if the long way goes on from here."""
         session = self._session
-        session.intake.reader.feed(data)
-        if not session.ensure_server():
-            session.pump()
-            return None
+        if session.server is None:
+            session.intake.reader.feed(data)
+            if not session.ensure_server():
+                session.pump()
+                return None
+        elif not len(session.intake.reader):
+            session.intake.reader.feed(data)
         server = session.server
         if server is not None and server.followed == session.wanted:
             return server

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 from proxy.errors import ProxyError
@@ -31,43 +30,53 @@ MAX_OPENING: Final = 4
 """Logins of one pool under way at a time: PostgreSQL forks for each, and a burst is often over before the fifth."""
 
 
-@dataclass(frozen=True, slots=True)
 class Grant:
     """Hand the server to the client; it is lent from now on."""
 
-    waiter: Waiter
-    server: ServerPort
+    __slots__ = ("server", "waiter")
+
+    def __init__(self, waiter: Waiter, server: ServerPort) -> None:
+        self.waiter = waiter
+        self.server = server
 
 
-@dataclass(frozen=True, slots=True)
 class Reset:
     """Reset the server."""
 
-    slot: Slot
+    __slots__ = ("slot",)
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
 
 
-@dataclass(frozen=True, slots=True)
 class Open:
     """Open a server for the slot."""
 
-    slot: Slot
+    __slots__ = ("slot",)
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
 
 
-@dataclass(frozen=True, slots=True)
 class NeedRoom:
     """The pool might open a server, but its cluster's budget is used up."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class RefuseAll:
     """Nobody who waits can be served: there is no server, and none can be opened."""
 
-    error: ProxyError
+    __slots__ = ("error",)
+
+    def __init__(self, error: ProxyError) -> None:
+        self.error = error
 
 
-@dataclass(frozen=True, slots=True)
 class Later:
     """Decide again outside `acquire`: a client that waits longer is to be called."""
+
+    __slots__ = ()
 
 
 Decision = Grant | Reset | Open | NeedRoom | RefuseAll | Later

@@ -290,19 +290,18 @@ class Pool:
 
     def _perform(self, decision: Decision) -> bool:
         """Do it; False = nothing more can be done now."""
-        match decision:
-            case Grant(waiter, server):
-                self._grant(waiter, server)
-            case Reset(slot):
-                self._reset(slot, 1)
-            case Open(slot):
-                self._open(slot)
-            case NeedRoom():
-                return not self._budget.is_starving(self) and self._budget.make_room(self, self._now())
-            case RefuseAll(error):
-                self._refuse_all(error)
-            case Later():
-                return False
+        if isinstance(decision, Grant):
+            self._grant(decision.waiter, decision.server)
+        elif isinstance(decision, Reset):
+            self._reset(decision.slot, 1)
+        elif isinstance(decision, Open):
+            self._open(decision.slot)
+        elif isinstance(decision, NeedRoom):
+            return not self._budget.is_starving(self) and self._budget.make_room(self, self._now())
+        elif isinstance(decision, RefuseAll):
+            self._refuse_all(decision.error)
+        else:
+            return False
         return True
 
     def _grant(self, waiter: Waiter, server: ServerPort) -> None:

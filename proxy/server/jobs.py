@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import ProxyError, ServerLost
@@ -20,7 +19,7 @@ from proxy.wire.backend import ErrorFields
 if TYPE_CHECKING:
     from proxy.server.connection import ServerConnection
 
-_RESET_KEEPING_PLANS: Final = (
+_RESET_KEEPING_PLANS: Final[bytes] = frontend.query(
     b"CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
     # Protocol-level statements are the proxy's own. One made by SQL could stand under the name of one of them, and hidden
     # SQL could have deallocated some: they must be as many as were made. A text, because a prepared check could be replaced
@@ -28,19 +27,21 @@ _RESET_KEEPING_PLANS: Final = (
     b"SELECT CASE WHEN pg_catalog.bool_or(from_sql) THEN -1 ELSE pg_catalog.count(*) END, pg_catalog.pg_advisory_unlock_all() "
     b"FROM pg_catalog.pg_prepared_statement()"
 )
-_DISCARD_ALL: Final = b"DISCARD ALL"
+_DISCARD_ALL: Final[bytes] = frontend.query(b"DISCARD ALL")
 _WITHOUT_PLANS: Final = 2
 _MAX_ANSWERS: Final = 1000
 _NO_SUCH_PORTAL: Final = b"gatehouse: the client is gone"
 
 
-@dataclass(slots=True)
 class Outcome:
     """What became of a job: rows (first columns, in order), the first error, and whether the session is usable."""
 
-    values: list[bytes | None] = field(default_factory=list)
-    error: ErrorFields | None = None
-    is_clean: bool = False
+    __slots__ = ("error", "is_clean", "values")
+
+    def __init__(self) -> None:
+        self.values: list[bytes | None] = []
+        self.error: ErrorFields | None = None
+        self.is_clean = False
 
 
 class Job(ServerUser):
@@ -130,9 +131,9 @@ class Job(ServerUser):
 class QueryJob(Job):
     """One Query; its rows' first columns and its error go to the callback."""
 
-    def __init__(self, sql: bytes, done: Callable[[Outcome], None]) -> None:
+    def __init__(self, query: bytes, done: Callable[[Outcome], None]) -> None:
         super().__init__()
-        self._sql = sql
+        self._query = query
         self._done = done
         self._outcome = Outcome()
         self._received: list[bytes] = []
@@ -140,7 +141,7 @@ class QueryJob(Job):
     def send(self, server: ServerConnection) -> None:
         """Send the Query."""
         server.ledger.units.append(QUERY)
-        server.write(frontend.query(self._sql))
+        server.write(self._query)
 
     def server_data(self) -> None:
         """Gather until ReadyForQuery."""
@@ -187,7 +188,7 @@ class QueryJob(Job):
 
 def query_job(sql: bytes, done: Callable[[Outcome], None]) -> Job:
     """A job that runs `sql` and calls `done` exactly once."""
-    return QueryJob(sql, done)
+    return QueryJob(frontend.query(sql), done)
 
 
 class ResetJob(QueryJob):

@@ -37,6 +37,11 @@ class FrameReader:
             self._parts.append(data)
             self._have += len(data)
 
+    @property
+    def whole(self) -> bytes:
+        """All that is held, if it came in one chunk; else nothing."""
+        return b"" if self._pos or self._parts else self._data
+
     def clear(self) -> None:
         """Everything was consumed."""
         self._data = b""
