@@ -531,3 +531,18 @@ def test_any_bytes_of_a_server_are_understood_or_a_protocol_violation(data: byte
             pass
     except ProtocolViolation:
         pass
+
+
+def test_an_answer_of_known_bytes_is_taken_whole_or_not_at_all() -> None:
+    answer = complete("DISCARD ALL") + ready("I")
+    for data, is_taken in (
+        (answer, True),
+        (answer[:-1], False),
+        (answer + b"N", False),
+        (failed("57014") + ready("I"), False),
+    ):
+        ledger = Ledger(Owner())
+        ledger.units.append(QUERY)
+        ledger.feed(data)
+        assert ledger.take_exactly(answer) is is_taken
+        assert bool(ledger.units) is not is_taken

@@ -1,0 +1,137 @@
+"""An answer read in one go: what is taken so is what the ledger would have made of it, reply by reply."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.errors import ProtocolViolation
+from proxy.server.expected import (
+    BATCH_ANSWER,
+    BEHIND_CONTEXT,
+    DESCRIBED_ANSWER,
+    MOST_SETS,
+    begin_of_answer,
+    behind_sets,
+)
+from proxy.server.jobs import Job
+from proxy.server.ledger import Ledger
+from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, QUERY, STATEMENT, SYNC
+from proxy.wire import backend
+from tests.fuzz import corpus
+from tests.fuzz.mutations import spoil
+from tests.support.messages import BOUND, NO_DATA, complete, notice, ready, row, status
+
+COLUMN = backend.row_description(["a"])
+CONTEXT = BOUND + row(b"acme") + complete("SELECT 1")
+BEHIND = (BIND | DROP | INJECTED, EXECUTE | DROP | INJECTED)
+SET = STATEMENT | DROP | INJECTED
+
+Segment = tuple[int, tuple[int, ...], list[bytes]]
+
+SEGMENTS: dict[str, Segment] = {
+    "a Query": (behind_sets(0), (QUERY,), [COLUMN, row(b"1"), complete("SELECT 1")]),
+    "a Query behind two settings": (
+        behind_sets(2),
+        (SET, SET, QUERY),
+        [complete("SET"), complete("SET"), COLUMN, row(b"1"), row(b"2"), complete("SELECT 2")],
+    ),
+    "an UPDATE": (behind_sets(1), (SET, QUERY), [complete("SET"), complete("UPDATE 1")]),
+    "a batch": (BATCH_ANSWER, (BIND, EXECUTE, SYNC), [BOUND, row(b"1"), complete("SELECT 1")]),
+    "a described batch": (
+        DESCRIBED_ANSWER,
+        (BIND, DESCRIBE, EXECUTE, SYNC),
+        [BOUND, COLUMN, row(None), complete("SELECT 1")],
+    ),
+    "a batch behind the context": (
+        BEHIND_CONTEXT + BATCH_ANSWER,
+        (*BEHIND, BIND, EXECUTE, SYNC),
+        [BOUND, row(b"acme"), complete("SELECT 1"), BOUND, complete("DELETE 0")],
+    ),
+    "a described batch behind the context": (
+        BEHIND_CONTEXT + DESCRIBED_ANSWER,
+        (*BEHIND, BIND, DESCRIBE, EXECUTE, SYNC),
+        [BOUND, row(b"acme"), complete("SELECT 1"), BOUND, NO_DATA, complete("INSERT 0 1")],
+    ),
+}
+
+
+def in_one_go(segment: Segment, data: bytes) -> bytes:
+    answer, units, _ = segment
+    ledger = Ledger(Job())
+    ledger.expect(answer, ord("I"), units)
+    ledger.feed(data)
+    return ledger.take_expected()
+
+
+def one_by_one(segment: Segment, data: bytes) -> bytes | None:
+    """None where the ledger would say that the server says what can not be."""
+    ledger = Ledger(Job())
+    ledger.units.extend(segment[1])
+    ledger.feed(data)
+    try:
+        found = ledger.advance()
+    except ProtocolViolation:
+        return None
+    seen = b"".join(ledger.out)
+    ledger.out.clear()
+    return seen + ready(chr(found)) if found and ledger.is_settled else seen
+
+
+@pytest.mark.parametrize("segment", SEGMENTS.values(), ids=SEGMENTS)
+def test_what_is_expected_is_taken_as_the_ledger_would_take_it(segment: Segment) -> None:
+    data = b"".join(segment[2]) + ready("I")
+    seen = in_one_go(segment, data)
+    assert seen
+    assert seen == one_by_one(segment, data)
+
+
+@given(st.sampled_from(sorted(SEGMENTS)), st.integers(min_value=0, max_value=2**32))
+def test_whatever_the_server_says_nothing_is_taken_that_the_ledger_would_not_pass(name: str, seed: int) -> None:
+    segment = SEGMENTS[name]
+    frames = spoil(Random(seed), [*segment[2], ready("I")], corpus.BACKEND_DONORS, corpus.BACKEND_TYPES)
+    data = b"".join(frames)
+    seen = in_one_go(segment, data)
+    if seen:
+        assert seen == one_by_one(segment, data)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        COLUMN + row(b"1") + complete("SELECT 1"),
+        COLUMN + row(b"1") + complete("SELECT 1") + ready("T"),
+        COLUMN + row(b"1") + complete("SELECT 1") + ready("I") + ready("I"),
+        COLUMN + row(b"1") + complete("SELECT 1") + ready("I") + notice("57P01"),
+        COLUMN + notice("01000") + complete("SELECT 0") + ready("I"),
+        COLUMN + complete("SELECT 0") + status("TimeZone", "UTC") + ready("I"),
+        COLUMN[:-1],
+        b"T\0\0\0\x03" + complete("SELECT 0") + ready("I"),
+        b"T\x7f\xff\xff\xff" + complete("SELECT 0") + ready("I"),
+    ],
+)
+def test_anything_else_is_left_to_the_ledger(answer: bytes) -> None:
+    assert begin_of_answer(answer, behind_sets(0), ord("I")) == -1
+
+
+def test_units_can_be_looked_at_before_the_answer_comes() -> None:
+    """Who looks at what is owed, as whoever cleans up after a client does, sees it; and then it is read one by one."""
+    answer, units, replies = SEGMENTS["a batch behind the context"]
+    ledger = Ledger(Job())
+    ledger.expect(answer, ord("I"), units)
+    assert not ledger.is_settled
+    assert tuple(ledger.units) == units
+    ledger.feed(b"".join(replies) + ready("I"))
+    assert ledger.take_expected() == b""
+    assert ledger.advance() == ord("I")
+    assert b"".join(ledger.out) == BOUND + complete("DELETE 0")
+
+
+def test_as_many_settings_as_a_context_may_have() -> None:
+    data = complete("SET") * MOST_SETS + complete("DELETE 1") + ready("I")
+    begin = begin_of_answer(data, behind_sets(MOST_SETS), ord("I"))
+    assert data[begin:] == complete("DELETE 1") + ready("I")
