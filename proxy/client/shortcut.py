@@ -1,8 +1,8 @@
 """The short way for what most clients send most of the time: one unremarkable statement in one chunk.
 
-A Query, or a Bind, Describe, Execute and Sync of a statement that the server holds, is looked at as a whole: no frame is
-cut out, no unit handled by itself. What goes to the server is, byte for byte, what `simple.py` and `extended.py` would
-send, and whatever is not exactly of this kind is left to them.
+A Query, or a Bind, Describe, Execute and Sync of a statement that the server holds or is given in front, is looked at as a
+whole: no frame is cut out, no unit handled by itself. What goes to the server is, byte for byte, what `simple.py` and
+`extended.py` would send, and whatever is not exactly of this kind is left to them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,20 @@ from mypy_extensions import i64
 
 from proxy.client.mending import MAX_MENDED_BYTES
 from proxy.client.states import State
-from proxy.server.expected import BATCH_ANSWER, BEHIND_CONTEXT, DESCRIBED_ANSWER, MOST_SETS, behind_sets
-from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, QUERY, STATEMENT, SYNC
+from proxy.server.expected import (
+    BATCH_ANSWER,
+    BEHIND_CONTEXT,
+    BEHIND_PARSE,
+    DESCRIBED_ANSWER,
+    MOST_SETS,
+    behind_sets,
+)
+from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, PARSE, QUERY, STATEMENT, SYNC, ParseRecord
 from proxy.wire import codes, frontend
 
 if TYPE_CHECKING:
     from proxy.client.session import Session
+    from proxy.client.statements import Statement
     from proxy.server.ports import ServerPort
 
 _RUN: Final[bytes] = frontend.execute(b"") + frontend.SYNC
@@ -30,12 +38,29 @@ _LEAST_BIND_BYTES: Final = 13
 _LEAST_BEHIND_NAME_BYTES: Final = 6
 """Three counts of two bytes: formats, parameters, formats of results."""
 
-_CONTEXT_UNITS: Final = (BIND | DROP | INJECTED, EXECUTE | DROP | INJECTED)
-_UNITS: Final[tuple[int, ...]] = (BIND, EXECUTE, SYNC)
-_UNITS_DESCRIBED: Final[tuple[int, ...]] = (BIND, DESCRIBE, EXECUTE, SYNC)
-_UNITS_BEHIND_CONTEXT: Final[tuple[int, ...]] = (*_CONTEXT_UNITS, *_UNITS)
-_UNITS_DESCRIBED_BEHIND_CONTEXT: Final[tuple[int, ...]] = (*_CONTEXT_UNITS, *_UNITS_DESCRIBED)
 
+_IS_PARSED: Final = 1
+_IS_DESCRIBED: Final = 2
+_HAS_CONTEXT: Final = 4
+
+
+def _batch_shapes() -> list[tuple[int, tuple[int, ...]]]:
+    """The answer to expect and the units of a batch, by what is in it."""
+    shapes = []
+    for shape in range(8):
+        answer = DESCRIBED_ANSWER if shape & _IS_DESCRIBED else BATCH_ANSWER
+        units = [BIND, *([DESCRIBE] if shape & _IS_DESCRIBED else []), EXECUTE, SYNC]
+        if shape & _IS_PARSED:
+            answer += BEHIND_PARSE
+            units = [PARSE, *units]
+        if shape & _HAS_CONTEXT:
+            answer += BEHIND_CONTEXT
+            units = [BIND | DROP | INJECTED, EXECUTE | DROP | INJECTED, *units]
+        shapes.append((answer, tuple(units)))
+    return shapes
+
+
+_BATCH_SHAPES: Final[list[tuple[int, tuple[int, ...]]]] = _batch_shapes()
 
 _QUERY_UNITS: Final[list[tuple[int, ...]]] = [
     (*[STATEMENT | DROP | INJECTED] * sets, QUERY) for sets in range(MOST_SETS + 1)
@@ -84,24 +109,20 @@ class Shortcut:
             return False
         if data[0] == codes.BIND:
             return self._batch(data)
+        if data[0] == codes.PARSE:
+            return self._parsed_batch(data)
         return data[0] == codes.QUERY and self._query(data)
 
     def _batch(self, data: bytes) -> bool:
+        """Bind of the unnamed portal to a statement with a name, Describe or not, Execute, Sync."""
         size: i64 = len(data)
         low: i64 = data[3]
         length: i64 = data[4]
         length += low * 256
-        rest = size - length - 1
-        session = self._session
-        extended = session.extended
-        # The unnamed portal, and a statement with a name.
-        if data[1] or data[2] or data[5] or not data[6] or extended.skips or length < _LEAST_BIND_BYTES:
+        if data[1] or data[2] or data[5] or not data[6] or length < _LEAST_BIND_BYTES:
             return False
-        is_described = rest == _DESCRIBE_AND_RUN_BYTES
-        if is_described:
-            if data[size - rest :] != _DESCRIBE_AND_RUN:
-                return False
-        elif rest != _RUN_BYTES or data[size - rest :] != _RUN:
+        shape = _shape_of_end(data, size - length - 1)
+        if shape < 0:
             return False
         name_end = self._name_end
         if name_end >= size or data[name_end] or data[6:name_end] != self._name:
@@ -109,42 +130,83 @@ class Shortcut:
             self._name = data[6:name_end]
         if name_end > length - _LEAST_BEHIND_NAME_BYTES:
             return False
-        statement = extended.own.names.get(self._name)
-        if (
-            statement is None
-            or not statement.verdict.is_unremarkable
-            or statement.note is not None
-            or statement.version != session.shared.catalog.schema_version
-        ):
-            return False
-        if is_described and statement.columns is None:
+        session = self._session
+        statement = session.extended.own.names.get(self._name)
+        if statement is None or not self._is_for_us(statement, shape):
             return False
         server = self._server_for(data)
         if server is None:
             return True
-        context = session.context
-        prepared = server.prepared
-        must_inject = not session.progress.in_place
-        if (must_inject and context.statement_name not in prepared) or not prepared.touch(statement.server_name):
+        if not self._has_context(server) or not server.prepared.touch(statement.server_name):
             session.pump()
             return True
-        session.intake.reader.clear()
         parameters = data[name_end:]
-        head = statement.head_of_bind(len(parameters) - int(rest))
-        if must_inject:
-            written = b"".join((context.bind_execute, head, parameters))
-            answer = BEHIND_CONTEXT
-            units = _UNITS_DESCRIBED_BEHIND_CONTEXT if is_described else _UNITS_BEHIND_CONTEXT
-        else:
+        head = statement.head_of_bind(int(length + 1 - name_end))
+        if session.progress.in_place:
             written = head + parameters
-            answer = 0
-            units = _UNITS_DESCRIBED if is_described else _UNITS
-        answer += DESCRIBED_ANSWER if is_described else BATCH_ANSWER
-        extended.in_batch = True
-        if session.status == codes.IN_TRANSACTION:
-            extended.portals[b""] = (statement, None)
-        self._send(server, written, answer, units, must_inject=must_inject)
+        else:
+            written = b"".join((session.context.bind_execute, head, parameters))
+        self._send_batch(server, written, shape, statement)
         return True
+
+    def _parsed_batch(self, data: bytes) -> bool:
+        """The same with the unnamed statement, and its Parse in front."""
+        size: i64 = len(data)
+        low: i64 = data[3]
+        bind: i64 = data[4]
+        bind += low * 256 + 1
+        if data[1] or data[2] or data[5] or bind + _LEAST_BIND_BYTES + _RUN_BYTES > size or data[bind] != codes.BIND:
+            return False
+        low = data[bind + 3]
+        length: i64 = data[bind + 4]
+        length += low * 256
+        if data[bind + 1] or data[bind + 2] or data[bind + 5] or data[bind + 6] or length < _LEAST_BIND_BYTES - 1:
+            return False
+        shape = _shape_of_end(data, size - bind - length - 1)
+        if shape < 0:
+            return False
+        session = self._session
+        own = session.extended.own
+        statement = session.shared.catalog.find(session.context.plan_key, data[6:bind])
+        if statement is None or session.changed_schema or not self._is_for_us(statement, shape):
+            return False
+        server = self._server_for(data)
+        if server is None:
+            return True
+        if not self._has_context(server):
+            session.pump()
+            return True
+        server.ledger.parses.append(ParseRecord(b"", b"", own.next_order(), own.unnamed))
+        server.prepared.unnamed = own.unnamed = statement
+        written = data if session.progress.in_place else session.context.bind_execute + data
+        self._send_batch(server, written, shape | _IS_PARSED, statement)
+        return True
+
+    def _is_for_us(self, statement: Statement, shape: int) -> bool:
+        """Whether a statement can be run with no more ado; what a Describe says of it must be known already."""
+        session = self._session
+        return (
+            statement.verdict.is_unremarkable
+            and statement.note is None
+            and statement.version == session.shared.catalog.schema_version
+            and not session.extended.skips
+            and (not shape & _IS_DESCRIBED or statement.columns is not None)
+        )
+
+    def _has_context(self, server: ServerPort) -> bool:
+        """Whether the context is in place, or can be put there by a statement that the server holds."""
+        session = self._session
+        return session.progress.in_place or session.context.statement_name in server.prepared
+
+    def _send_batch(self, server: ServerPort, written: bytes, shape: int, statement: Statement) -> None:
+        session = self._session
+        session.intake.reader.clear()
+        session.extended.in_batch = True
+        if session.status == codes.IN_TRANSACTION:
+            session.extended.portals[b""] = (statement, None)
+        must_inject = not session.progress.in_place
+        answer, units = _BATCH_SHAPES[shape | _HAS_CONTEXT if must_inject else shape]
+        self._send(server, written, answer, units, must_inject=must_inject)
 
     def _query(self, data: bytes) -> bool:
         session = self._session
@@ -203,3 +265,10 @@ class Shortcut:
         server.ledger.expect(answer, session.status, units)
         session.last_write = written
         server.write(written)
+
+
+def _shape_of_end(data: bytes, size: i64) -> int:
+    """What the last `size` bytes of a batch are; -1 if they are not what is handled here."""
+    if size == _DESCRIBE_AND_RUN_BYTES:
+        return _IS_DESCRIBED if data[len(data) - size :] == _DESCRIBE_AND_RUN else -1
+    return 0 if size == _RUN_BYTES and data[len(data) - size :] == _RUN else -1

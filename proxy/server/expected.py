@@ -20,10 +20,12 @@ DESCRIBED_ANSWER: Final = 4  # of Bind, Describe, Execute, Sync
 _DESCRIPTION: Final = 5
 _ROWS: Final = 6
 _READY: Final = 7
-_END: Final = 8
+_END: Final = 15
+BEHIND_PARSE: Final = 8
+"""Added to BATCH_ANSWER or DESCRIBED_ANSWER: ParseComplete comes first."""
 _DROPPED: Final = 16
 BEHIND_CONTEXT: Final = 16
-"""Added to BATCH_ANSWER or DESCRIBED_ANSWER: a Bind and Execute of the context come first."""
+"""Added to these: the answers to a Bind and Execute of the context come before all."""
 _CONTEXT_ROW: Final = 32
 _CONTEXT_END: Final = 48
 _SETS: Final = 64
@@ -54,7 +56,10 @@ def _transitions() -> bytes:
     lead(_ROWS, b"D", _ROWS)
     lead(_ROWS, b"C", _READY)
     lead(_READY, b"Z", _END)
-    for answer in (BATCH_ANSWER, DESCRIBED_ANSWER):
+    answers = (BATCH_ANSWER, DESCRIBED_ANSWER)
+    for answer in answers:
+        lead(BEHIND_PARSE + answer, b"1", answer)
+    for answer in (*answers, *(BEHIND_PARSE + answer for answer in answers)):
         lead(BEHIND_CONTEXT + answer, b"2", _CONTEXT_ROW + answer)
         lead(_CONTEXT_ROW + answer, b"D", _CONTEXT_END + answer)
         lead(_CONTEXT_END + answer, b"C", answer)

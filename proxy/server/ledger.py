@@ -210,6 +210,8 @@ class Ledger:
         if begin < 0:
             return b""
         self._units_ahead = _NO_UNITS
+        if self.parses:
+            self.parses.clear()
         self._data = b""
         self.status = status
         self.positions = 0

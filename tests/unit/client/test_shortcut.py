@@ -98,6 +98,13 @@ BATCHES = {
     "a row limit": bind("find", b"1") + execute(max_rows=2) + SYNC,
     "a named portal": bind("find", b"1", portal="p") + execute("p") + SYNC,
     "two Executes": bind("find", b"1") + execute() + execute() + SYNC,
+    "Parse, Bind, Describe, Execute, Sync": parse("", PLAIN) + bind("", b"1") + describe("P") + execute() + SYNC,
+    "Parse, Bind, Execute, Sync": parse("", PLAIN) + bind("", b"1") + execute() + SYNC,
+    "a Parse that nobody knows": parse("", "SELECT 1") + bind() + execute() + SYNC,
+    "a refused Parse": parse("", "SET app.tenant_id = 'globex'") + bind() + execute() + SYNC,
+    "a Parse with a name": parse("more", PLAIN) + bind("more", b"1") + execute() + SYNC,
+    "an unnamed Parse, a Bind with a name": parse("", PLAIN) + bind("find", b"1") + execute() + SYNC,
+    "an unnamed Bind": bind("", b"1") + execute() + SYNC,
     "an unknown statement": bind("found", b"1") + execute() + SYNC,
     "a longer unknown name": bind("findings", b"1") + execute() + SYNC,
     "no Sync": bind("find", b"1") + execute(),
@@ -147,7 +154,7 @@ def answers(data: bytes, end: bytes, *, in_block: bool) -> bytes:
     is_query = data[:1] == b"Q"
     context = b"" if in_block else (complete("SET") if is_query else CONTEXT_RAN)
     is_described = b"D\0\0\0\x06P" in data
-    begin = b"" if is_query else BOUND
+    begin = b"" if is_query else (PARSED if data[:1] == b"P" else b"") + BOUND
     if not is_query and end.startswith(COLUMN) and not is_described:
         end = end[len(COLUMN) :]
     if not is_query and is_described and not end.startswith(COLUMN):
@@ -158,7 +165,16 @@ def answers(data: bytes, end: bytes, *, in_block: bool) -> bytes:
 
 @pytest.mark.parametrize("in_block", [False, True], ids=["alone", "in a transaction"])
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-@pytest.mark.parametrize("chunk", ["Bind, Describe, Execute, Sync", "Bind, Execute, Sync", "a Query"])
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        "Bind, Describe, Execute, Sync",
+        "Bind, Execute, Sync",
+        "Parse, Bind, Describe, Execute, Sync",
+        "Parse, Bind, Execute, Sync",
+        "a Query",
+    ],
+)
 def test_the_client_sees_the_same_answer(play: Plays, chunk: str, end: bytes, *, in_block: bool) -> None:
     data = BATCHES[chunk]
     answer = answers(data, end, in_block=in_block)

@@ -12,6 +12,7 @@ from proxy.errors import ProtocolViolation
 from proxy.server.expected import (
     BATCH_ANSWER,
     BEHIND_CONTEXT,
+    BEHIND_PARSE,
     DESCRIBED_ANSWER,
     MOST_SETS,
     begin_of_answer,
@@ -19,11 +20,11 @@ from proxy.server.expected import (
 )
 from proxy.server.jobs import Job
 from proxy.server.ledger import Ledger
-from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, QUERY, STATEMENT, SYNC
+from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, PARSE, QUERY, STATEMENT, SYNC
 from proxy.wire import backend
 from tests.fuzz import corpus
 from tests.fuzz.mutations import spoil
-from tests.support.messages import BOUND, NO_DATA, complete, notice, ready, row, status
+from tests.support.messages import BOUND, NO_DATA, PARSED, complete, notice, ready, row, status
 
 COLUMN = backend.row_description(["a"])
 CONTEXT = BOUND + row(b"acme") + complete("SELECT 1")
@@ -45,6 +46,16 @@ SEGMENTS: dict[str, Segment] = {
         DESCRIBED_ANSWER,
         (BIND, DESCRIBE, EXECUTE, SYNC),
         [BOUND, COLUMN, row(None), complete("SELECT 1")],
+    ),
+    "a parsed batch": (
+        BEHIND_PARSE + BATCH_ANSWER,
+        (PARSE, BIND, EXECUTE, SYNC),
+        [PARSED, BOUND, row(b"1"), complete("SELECT 1")],
+    ),
+    "a parsed and described batch behind the context": (
+        BEHIND_CONTEXT + BEHIND_PARSE + DESCRIBED_ANSWER,
+        (*BEHIND, PARSE, BIND, DESCRIBE, EXECUTE, SYNC),
+        [BOUND, row(b"acme"), complete("SELECT 1"), PARSED, BOUND, COLUMN, row(b"1"), complete("SELECT 1")],
     ),
     "a batch behind the context": (
         BEHIND_CONTEXT + BATCH_ANSWER,
