@@ -15,7 +15,7 @@ from typing import Final, cast
 from proxy.client.states import State
 from proxy.errors import ContextFailed, ProtocolViolation, ProxyError
 from proxy.server.connection import ServerConnection
-from proxy.server.jobs import Job, Recovery
+from proxy.server.jobs import Recovery
 from proxy.server.ledger import Ledger
 from proxy.server.units import (
     BIND,
@@ -32,6 +32,7 @@ from proxy.server.units import (
     STATEMENT,
     SYNC,
     Capture,
+    Description,
     Effect,
     Eviction,
     LocalReply,
@@ -207,12 +208,20 @@ def _assert_one_begins_the_other(one: bytes, other: bytes) -> None:
 # A server connection that nobody, or a job, holds.
 
 
-class _Told(Job):
+class _Told:
     """A ledger's owner that writes down what it is told, between the bytes for the client."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.log: list[object] = []
+
+    def can_mend(self, frame: bytes) -> bool:
+        return False
+
+    def mend(self) -> None:
+        raise AssertionError("nothing is to be mended")
+
+    def described(self, note: Description) -> None:
+        self.log.append(("described", note.row))
 
     def statement_completed(self, effect: Effect, tag: bytes) -> None:
         self.log.append(("completed", tag))
