@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from proxy.guard.model import Statement, StatementKind, Taint
+from proxy.guard.model import WHOLE_TEXT, Statement, StatementKind, Taint
 from proxy.guard.quick_look import quick_look
 from proxy.guard.statements import TOO_MANY_STATEMENTS, split
 
@@ -91,6 +91,11 @@ class Verdict:
     is_unremarkable: bool
 
     @property
+    def is_shared(self) -> bool:
+        """Whether it is the one verdict on all unremarkable queries of its command."""
+        return self.is_unremarkable and self.statements[0].end == WHOLE_TEXT
+
+    @property
     def reads_sequence(self) -> bool:
         """Whether it asks, and nothing in front of it in the same text could have said, what nextval() gave last."""
         return bool(self.statements) and self.statements[0].reads_sequence
@@ -106,14 +111,29 @@ class Verdict:
         return any(statement.changes_schema for statement in self.statements)
 
 
+def _query(command: str) -> Verdict:
+    statement = Statement(StatementKind.ORDINARY, 0, WHOLE_TEXT, command=command)
+    return Verdict((statement,), True, statement, Taint.NONE, "", False, False, False, False, True, True)
+
+
+_QUERIES: Final[dict[str, Verdict]] = {
+    command: _query(command) for command in ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "VALUES", "MERGE")
+}
+"""The verdicts on unremarkable queries, by command: there is nothing else to say of them."""
+
+
 def examine(text: bytes) -> Verdict:
     """The verdict on a text, worked out anew."""
     quick = quick_look(text)
     if quick is not None:
-        return Verdict((quick,), True, quick, Taint.NONE, "", False, False, False, False, True, True)
+        return _QUERIES[quick.command]
     statements = split(text)
     is_ordinary = len(statements) == 1 and _is_ordinary(statements[0])
     needs_rules = any(_needs_rules(statement) for statement in statements)
+    if is_ordinary and not needs_rules:
+        query = _QUERIES.get(statements[0].command)
+        if query is not None and replace(statements[0], start=0, end=WHOLE_TEXT) == query.single:
+            return query
     return Verdict(
         statements,
         is_plain=all(_is_plain(statement) for statement in statements),

@@ -104,3 +104,10 @@ def test_long_texts_are_not_kept() -> None:
     cache = VerdictCache()
     cache.verdict(b"SELECT 1 -- " + b"x" * MAX_CACHED_BYTES)
     assert len(cache) == 0
+
+
+def test_a_shared_statement_is_the_whole_text() -> None:
+    text = b" SELECT 1 ; "
+    single = examine(text).single
+    assert single is not None
+    assert text[single.start : single.end] == text
