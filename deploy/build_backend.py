@@ -50,6 +50,7 @@ HOT_MODULES: Final = (
     "proxy/observe/counters.py",
     "proxy/guard/model.py",
     "proxy/guard/quick_look.py",
+    "proxy/guard/shapes.py",
     "proxy/guard/verdicts.py",
     "proxy/context/client_settings.py",
     "proxy/context/context.py",

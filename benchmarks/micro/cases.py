@@ -30,7 +30,16 @@ from tests.unit.pool.fakes import Cluster, FakeClient, lend
 Operation = Callable[[], None]
 
 _WARM_UP: Final = 20
+_NEW_TEXTS: Final = 100
 _TEXT: Final = b"SELECT abalance FROM accounts WHERE aid = 4711"
+_LITERALS: Final = (
+    b"INSERT INTO orders (customer, name, street, city, created, amount, tax, note, state, kind) VALUES (%d, 'Miller''s', "
+    b"'Main Street 12', 'Springfield', '2024-05-06 07:08:09', 1234.56, 19, 'please deliver', 'new', 3) RETURNING id, created"
+)
+_QUOTED_NAMES: Final = (
+    b'SELECT "order"."id", "order"."name" FROM "order" WHERE "order"."id" = %d ORDER BY "order"."id" LIMIT 21'
+)
+_LIST: Final = b"SELECT name FROM accounts WHERE aid IN (" + b", ".join(b"%d" % (7919 * n) for n in range(1200)) + b")"
 _SETS: Final = b"SET LOCAL work_mem = '64MB'; SELECT abalance FROM accounts WHERE aid = 4711"
 
 
@@ -90,9 +99,33 @@ def _guard() -> Iterator[Case]:
     cache = VerdictCache()
     cache.verdict(_TEXT)
     yield Case("verdict that is cached", ("guard/verdicts",), lambda: _drop(cache.verdict(_TEXT)))
+    shaped = ("guard/verdicts", "guard/shapes")
+    for what, pattern in (
+        ("a short text", _TEXT.replace(b"4711", b"%d")),
+        ("ten literals", _LITERALS),
+        ("quoted names", _QUOTED_NAMES),
+    ):
+        yield Case(f"verdict on a new text of a known shape: {what}", shaped, _new_texts(pattern), _NEW_TEXTS)
     yield Case("verdict on a new SELECT", ("guard/verdicts", "guard/quick_look"), lambda: _drop(examine(_TEXT)))
     yield Case("verdict on a new SET LOCAL; SELECT", ("guard/verdicts", "guard/model"), lambda: _drop(examine(_SETS)))
     yield Case("quick look at a SELECT", ("guard/quick_look", "guard/model"), lambda: _drop(quick_look(_TEXT)))
+    yield Case("quick look at 1,200 values", ("guard/quick_look", "guard/model"), lambda: _drop(quick_look(_LIST)))
+
+
+def _new_texts(pattern: bytes) -> Operation:
+    """Texts that differ in a number, and that the cache meets for the first time; to make one is a quarter of the time."""
+    cache = VerdictCache()
+    cache.verdict(pattern % 0)
+    last = 0
+
+    def ask() -> None:
+        nonlocal last
+        texts = [pattern % number for number in range(last, last + _NEW_TEXTS)]
+        last += _NEW_TEXTS
+        for text in texts:
+            cache.verdict(text)
+
+    return ask
 
 
 def _context() -> Iterator[Case]:

@@ -80,9 +80,15 @@ class SetConfigCall:
     is_cast: bool = False
 
 
+WHOLE_TEXT: Final = 1 << 30
+"""The end of a statement of which is said only that it is all there is in its text, however long: no text is longer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One statement of a text, at [start, end) in bytes, without blanks and comments around it and without its semicolon.
+
+    One that many texts share is at [0, WHOLE_TEXT): as a slice that is the whole text, which may be sent in its place.
 
     changes: what it does to settings. Only kinds SET, SET_CHARACTERISTICS and RESET do just that; elsewhere the list is there for
         the rules (CREATE FUNCTION … SET, SET … FROM CURRENT, a SET whose value makes no sense).

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from proxy.guard import calls, grammar, keywords, lexer
+from proxy.guard.functions import HARMLESS_FUNCTIONS, SEQUENCE_READS, SESSION_LOCKS, UNREMARKABLE_FUNCTIONS
+from proxy.guard.literals import NAME_BYTES
+from proxy.guard.shapes import MAX_SHAPED_BYTES, is_clear, shape_of
+from tests.unit.guard.corpus import TEXTS
+from tests.unit.guard.soup import queries, soups
+
+
+def read(text: bytes) -> list[tuple[int, bytes, bytes]]:
+    """The kinds of a text's tokens, with the words of names and the spelling of what is neither name nor literal."""
+    tokens = []
+    reader = lexer.Lexer(text)
+    while (kind := reader.advance()) not in (lexer.END, lexer.ERROR):
+        word = reader.word if kind in (lexer.NAME, lexer.QUOTED_NAME) else b""
+        has_spelling = kind in (lexer.OPERATOR, lexer.PUNCTUATION)
+        tokens.append((kind, word, text[reader.start : reader.end] if has_spelling else b""))
+    return [*tokens, (kind, b"", b"")]
+
+
+def check(text: bytes) -> None:
+    """The tokens of a text and of its shape differ at most in literals, and names in digits that both of them have."""
+    shape = shape_of(text)
+    if shape is None or not is_clear(shape):
+        return
+    for (kind, word, spelling), (shape_kind, shape_word, shape_spelling) in zip(read(text), read(shape), strict=True):
+        assert (kind, spelling) == (shape_kind, shape_spelling)
+        digits_are_one, expected = (re.sub(rb"[0-9]+", b"0", name) for name in (word, shape_word))
+        was_cut = len(word) >= NAME_BYTES - 3
+        assert expected.startswith(digits_are_one) if was_cut else expected == digits_are_one
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_texts_of_a_clear_shape_are_the_same_tokens(text: str) -> None:
+    check(text.encode())
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.one_of(soups(), queries()))
+def test_any_text_of_a_clear_shape_is_the_same_tokens(text: str) -> None:
+    assume(len(text) < MAX_SHAPED_BYTES // 4)
+    check(text.encode())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=40))
+def test_any_bytes_of_a_clear_shape_are_the_same_tokens(text: bytes) -> None:
+    check(b"SELECT " + text)
+
+
+def test_a_row_as_long_as_a_text_may_be_is_one_token_in_its_shape_and_in_the_text() -> None:
+    row = b"9" * (MAX_SHAPED_BYTES - len(b"VALUES ()"))
+    check(b"VALUES (" + row + b")")
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [
+        (b"SELECT a FROM t WHERE b = 12345;", b"SELECT a FROM t WHERE b = 0;"),
+        (b"SELECT 7, 1234567890, 12.75, -3, t1.c22, $1", b"SELECT 0, 0, 0.0, -0, t0.c0, $0"),
+        (b"SELECT 'a', 'it''s', ''", b"SELECT '', '''', ''"),
+        (b'SELECT "a1" FROM "t" WHERE b = \'2\'', b'SELECT "a0" FROM "t" WHERE b = \'\''),
+        (b"INSERT INTO t1 (a) VALUES (5, '--', '\\', '/*', '$$', '\"', ';')", None),
+        (b'INSERT INTO "s1" . "t1" ("a1", "b") VALUES (1)', None),
+        (b"WITH x AS (SELECT 1) SELECT count(*) OVER (PARTITION BY a) FROM x", None),
+    ],
+)
+def test_common_texts_have_a_clear_shape(text: bytes, shape: bytes | None) -> None:
+    found = shape_of(text)
+    assert found is not None
+    assert is_clear(found)
+    assert shape is None or found == shape
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            b"SELECT e'a'",
+            b"SELECT B'1'",
+            b"SELECT n'a'",
+            b"SELECT u&'a'",
+            b'SELECT u&"a"',
+            b"SELECT a'b'",
+            b"SELECT \xc3\xa9'a'",
+        ),
+        *(b"SELECT 1 -- a", b"SELECT /* a */ 1", b"SELECT $$a$$", b"SELECT $a$1$a$", b"SELECT $", b"SELECT \\ 1"),
+        *(b"SELECT 0x1F", b"SELECT 1e5", b"SELECT 0b11", b"SELECT 1_000", b"SELECT 1a", b"SELECT $1a", b"SELECT $1$a$"),
+        *(
+            b"SELECT md5(a)",
+            b"SELECT s.md5 \n(a)",
+            b'SELECT "md5"(a)',
+            b"SELECT into1 f1(a)",
+            b"SELECT 1 INTO a.b.f1(a)",
+        ),
+        *(b'SELECT "it\'s", "it\'s"', b'SELECT "a', b'SELECT "a""b"', b"SELECT \0", b'SELECT "\0"', b"SELECT {"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_not_clear(text: bytes) -> None:
+    shape = shape_of(text)
+    assert shape is not None
+    assert not is_clear(shape)
+
+
+@pytest.mark.parametrize("text", [b"SELECT 'a", b"SELECT '", b"SELECT 'a' 'b", b"SELECT 'a\0b'"])
+def test_a_text_that_ends_in_a_string_has_no_shape(text: bytes) -> None:
+    assert shape_of(text) is None
+
+
+def test_no_word_that_the_guard_looks_for_has_a_digit_but_functions_that_say_nothing() -> None:
+    words: set[bytes] = {b"set_config", b"pg_settings", b"pg_temp", *keywords.NEVER_FUNCTIONS, *keywords.CONSTRUCTS}
+    words.update(*keywords.CONSTRUCTS.values(), keywords.BEFORE_A_VALUE, keywords.BEFORE_A_NAME, grammar._BY_FIRST_WORD)
+    words.update(calls._SHOWS_STATEMENTS, SESSION_LOCKS, SEQUENCE_READS, HARMLESS_FUNCTIONS - UNREMARKABLE_FUNCTIONS)
+    assert [word for word in words if re.search(rb"[0-9]", word)] == []
