@@ -14,10 +14,12 @@ from functools import partial
 import structlog
 
 from proxy.app.gatehouse import Gatehouse
+from proxy.app.loop import settle
 from proxy.app.worker_link import Begin, CancelPost, Door, Ready, Reload, Reloaded, Report, Stop, receive, send
 from proxy.client.services import ClientServices
 from proxy.errors import ConfigError
 from proxy.observe import logs
+from proxy.settings.live import diff
 
 _MARGIN_S = 1.0
 """How much longer than PostgreSQL another worker may take to deliver a cancel request."""
@@ -34,6 +36,7 @@ async def work(line: int) -> None:
     logs.configure(settings.log.format, settings.log.level)
     structlog.contextvars.bind_contextvars(worker=place.index)
     gatehouse = Gatehouse(settings, None, place)
+    settle()
     await gatehouse.start()
     services = gatehouse.services
     post = CancelPost(place, services.cancel_keys.worker_of, lambda: services.limits.cancel_timeout_s + _MARGIN_S)
@@ -71,7 +74,7 @@ async def _follow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ga
 
 def _reload(order: Reload, gatehouse: Gatehouse) -> str:
     try:
-        gatehouse.apply(order.settings, order.users)
+        gatehouse.apply(order.settings, diff(gatehouse.settings, order.settings), order.users)
     except ConfigError as error:
         return str(error)
     except Exception as error:

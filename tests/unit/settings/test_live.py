@@ -29,6 +29,19 @@ def test_changes_are_named_by_their_keys(load: Load) -> None:
     )
 
 
+def test_of_very_many_changes_a_log_line_names_the_first(load: Load) -> None:
+    place = "{placement: {model: shared, cluster: main, database: d}}"
+    few, many = (
+        load(CLUSTER + "tenants:\n" + "".join(f"  t{number:03}: {place}\n" for number in range(count)))
+        for count in (2, 300)
+    )
+    assert diff(load(CLUSTER), few).shown() == ["tenants.t000", "tenants.t001"]
+    changes = diff(load(CLUSTER), many)
+    assert len(changes.live) == 300
+    assert changes.shown()[0] == "tenants.t000"
+    assert changes.shown()[-1] == "… and 100 more"
+
+
 def test_what_is_bound_at_start_needs_a_restart(load: Load) -> None:
     changes = diff(
         load(CLUSTER),
