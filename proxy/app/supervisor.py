@@ -30,7 +30,7 @@ from proxy.app.view import ReloadRecord
 from proxy.app.worker_link import Begin, Place, Reload, Stop
 from proxy.app.worker_process import WorkerProcess
 from proxy.auth.scram import SaltedPasswords
-from proxy.settings.live import NEEDS_RESTART, Changes
+from proxy.settings.live import NEEDS_RESTART, Changes, TenantChanges
 from proxy.settings.model import Settings
 
 _FIRST_PAUSE_S: Final = 0.1
@@ -155,9 +155,12 @@ class Supervisor:
             self._log.warning("some changes take effect after a restart only", changed=list(changes.needs_restart))
         # A worker that is started later must be like the others.
         new = new.model_copy(update={section: getattr(self._settings, section) for section in NEEDS_RESTART})
+        tenants = TenantChanges.between(self._settings.tenants, new.tenants)
         self._settings, self._users = new, users
+        rest = new.model_copy(update={"tenants": {}})
         for worker in self._workers:
-            worker.order(Reload(worker_settings(new, worker.index, len(self._workers)), users))
+            settings = worker_settings(rest, worker.index, len(self._workers))
+            worker.order(Reload(settings, tenants, changes, users))
         self._log.info("configuration passed on to the workers", changed=changes.shown())
 
     def _request_stop(self, at_once: bool) -> None:

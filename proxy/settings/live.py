@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from proxy.settings.model import Settings
+from proxy.settings.model import Settings, TenantEntry
 from proxy.settings.types import Section, yaml_key
 
 # They are bound when the process starts: sockets, and what every server and session was given.
@@ -32,6 +32,31 @@ class Changes:
     def is_empty(self) -> bool:
         """Is everything the same?"""
         return not self.live and not self.needs_restart
+
+
+@dataclass(frozen=True, slots=True)
+class TenantChanges:
+    """What makes other tenants of some: little to pass on, where a few of 100,000 changed."""
+
+    entries: dict[str, TenantEntry]
+    gone: tuple[str, ...]
+
+    @classmethod
+    def between(cls, old: dict[str, TenantEntry], new: dict[str, TenantEntry]) -> TenantChanges:
+        """What is different in `new`."""
+        if old is new:
+            return cls({}, ())
+        entries = {name: entry for name, entry in new.items() if entry is not old.get(name) and entry != old.get(name)}
+        return cls(entries, tuple(name for name in old if name not in new))
+
+    def applied_to(self, tenants: dict[str, TenantEntry]) -> dict[str, TenantEntry]:
+        """The others; the same object where nothing changed."""
+        if not self.entries and not self.gone:
+            return tenants
+        applied = tenants | self.entries
+        for name in self.gone:
+            applied.pop(name, None)
+        return applied
 
 
 def diff(old: Settings, new: Settings, pause: Callable[[], None] = lambda: None) -> Changes:
