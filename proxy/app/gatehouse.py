@@ -42,7 +42,7 @@ from proxy.pool.manager import Pool, PoolManager
 from proxy.server.connection import ServerConnection
 from proxy.server.ports import ServerPort
 from proxy.server.prepared import StatementCatalog
-from proxy.settings.live import diff
+from proxy.settings.live import Changes
 from proxy.settings.model import Settings
 from proxy.tenants.model import PoolMode
 from proxy.tenants.yaml_source import SettingsSource
@@ -76,7 +76,9 @@ class Gatehouse:
         self._source = SettingsSource(settings)
         self._registry = assembly.tenant_registry(settings, self._source)
         self._reloads = ReloadRecord()
-        self._reloader = Reloader(config_path, self.apply, self._reloads, self._log) if config_path else None
+        self._reloader = (
+            Reloader(config_path, lambda: self.settings, self.apply, self._reloads, self._log) if config_path else None
+        )
         self._listeners = Listeners(place.unix_sockets if place is not None else None)
         self._admin: AdminServer | None = None
         self._stop_requested: asyncio.Event | None = None
@@ -120,7 +122,7 @@ class Gatehouse:
             raise
         self._health.start()
         if self._reloader is not None:
-            self._reloader.start(settings)
+            self._reloader.start()
         self._warn_of_few_files(settings)
         self._log.info(
             "gatehouse is ready for connections" if self._place is None else "worker is ready for connections",
@@ -128,7 +130,7 @@ class Gatehouse:
             host=settings.listen.host,
             port=self.port,
             http=self._admin.port if self._admin is not None else "off",
-            tenants=len(self._source.tenants),
+            tenants=len(self._source),
         )
 
     async def _open_listeners(self, settings: Settings) -> None:
@@ -329,15 +331,14 @@ class Gatehouse:
 
     # Reload.
 
-    def apply(self, new: Settings, known: ConfiguredUsers | None = None) -> None:
+    def apply(self, new: Settings, changes: Changes, known: ConfiguredUsers | None = None) -> None:
         """Take over a new configuration without dropping anybody. Raises ConfigError and changes nothing.
 
-        `known`: logins whose salts are to be kept; without it those there are.
+        `changes` from the settings in force. `known`: logins whose salts are to be kept; without it those there are.
         """
         users = ConfiguredUsers(new, known or self._users)
         connectors = assembly.connectors(new, self._salted, self._log)
         tls, channel_binding = assembly.client_tls(new.tls)
-        changes = diff(self.settings, new)
         if changes.needs_restart:
             self._log.warning("some changes take effect after a restart only", changed=list(changes.needs_restart))
         services = self._services
@@ -359,7 +360,7 @@ class Gatehouse:
         if self._telling is not None:
             self._telling.cancel()
         self._telling = asyncio.get_running_loop().create_task(self._tell_clients())
-        self._log.info("configuration reloaded", changed=list(changes.live), tenants=len(self._source.tenants))
+        self._log.info("configuration reloaded", changed=changes.shown(), tenants=len(self._source))
 
     async def _tell_clients(self) -> None:
         """Have all clients live by the new settings, some at a time: there may be thousands."""

@@ -1,4 +1,8 @@
-"""Read the configuration again: on SIGHUP, and when one of its files changes. A bad file changes nothing."""
+"""Read the configuration again: on SIGHUP, and when one of its files changes. A bad file changes nothing.
+
+Reading takes long where there are many tenants. It is a thread's work, and the thread gives way to the event loop, for
+both need the interpreter.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,22 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter, sleep
 from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
 from proxy.app.view import ReloadRecord
 from proxy.errors import ConfigError
+from proxy.settings.live import Changes, diff
 from proxy.settings.loading import load_settings
 from proxy.settings.model import Settings
 
 _NOT_RELOADED: Final = "configuration not reloaded; the old one stays in force"
 _STEP_MS: Final = 100
 _LOOK_MS: Final = 1000
+_TURN_S: Final = 0.0005
+_PAUSE_S: Final = 0.00005
 
 
 def files_of(settings: Settings) -> list[Path]:
@@ -38,13 +46,37 @@ def _state(file: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+class _Turns:
+    """Called often, lets the other threads have the interpreter when it has been this one's for `_TURN_S`.
+
+    Without it each of the event loop's turns would wait for sys.getswitchinterval(), 5 ms.
+    """
+
+    def __init__(self) -> None:
+        self._since = perf_counter()
+
+    def __call__(self) -> None:
+        if perf_counter() - self._since > _TURN_S:
+            sleep(_PAUSE_S)
+            self._since = perf_counter()
+
+
 class Reloader:
-    """Watches the configuration's files, and loads when asked."""
+    """Watches the configuration's files, and loads when asked.
+
+    `in_force` gives the settings that others are compared with, `apply` takes over others and how they differ.
+    """
 
     def __init__(
-        self, path: Path, apply: Callable[[Settings], None], record: ReloadRecord, log: FilteringBoundLogger
+        self,
+        path: Path,
+        in_force: Callable[[], Settings],
+        apply: Callable[[Settings, Changes], None],
+        record: ReloadRecord,
+        log: FilteringBoundLogger,
     ) -> None:
         self._path = path
+        self._in_force = in_force
         self._apply = apply
         self._record = record
         self._log = log
@@ -54,9 +86,9 @@ class Reloader:
         self._moved = asyncio.Event()  # other directories are to be watched
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self, settings: Settings) -> None:
-        """Begin to watch the files that `settings` came from."""
-        self._remember(settings)
+    def start(self) -> None:
+        """Begin to watch the files that the settings came from."""
+        self._remember(self._in_force())
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._work()), loop.create_task(self._watch())]
 
@@ -122,12 +154,17 @@ class Reloader:
         """What changes when a file does; None for one that is not there."""
         return {file: _state(file) for file in self._files}
 
+    def _read(self, old: Settings) -> tuple[Settings, Changes]:
+        pause = _Turns()
+        new = load_settings(self._path, old.tenants, pause)
+        return new, diff(old, new, pause)
+
     async def _load(self) -> None:
         self._loaded = self._states()
         try:
-            settings = await asyncio.to_thread(load_settings, self._path)
+            settings, changes = await asyncio.to_thread(self._read, self._in_force())
             # Taken over even when it is the same: the secrets and certificates that it names may not be.
-            self._apply(settings)
+            self._apply(settings, changes)
             self._remember(settings)
             self._record.succeeded()
         except ConfigError as error:

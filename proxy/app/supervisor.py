@@ -30,7 +30,7 @@ from proxy.app.view import ReloadRecord
 from proxy.app.worker_link import Begin, Place, Reload, Stop
 from proxy.app.worker_process import WorkerProcess
 from proxy.auth.scram import SaltedPasswords
-from proxy.settings.live import NEEDS_RESTART, diff
+from proxy.settings.live import NEEDS_RESTART, Changes, TenantChanges
 from proxy.settings.model import Settings
 
 _FIRST_PAUSE_S: Final = 0.1
@@ -53,7 +53,7 @@ class Supervisor:
         self._folder = private_folder()
         self._sockets = SharedSockets(settings)
         self._reloads = ReloadRecord()
-        self._reloader = Reloader(config_path, self._apply, self._reloads, self._log)
+        self._reloader = Reloader(config_path, lambda: self._settings, self._apply, self._reloads, self._log)
         self._workers = [
             WorkerProcess(index, command, self._log, self._reloads.went_wrong) for index in range(settings.workers)
         ]
@@ -97,7 +97,7 @@ class Supervisor:
             await self._until_ready(group)
             if self._stop_requested.is_set():
                 return
-        self._reloader.start(self._settings)
+        self._reloader.start()
         listen = self._settings.listen
         self._log.info(
             "gatehouse is ready for connections",
@@ -146,20 +146,22 @@ class Supervisor:
 
     # Orders.
 
-    def _apply(self, new: Settings) -> None:
+    def _apply(self, new: Settings, changes: Changes) -> None:
         """Check a new configuration and pass it on. Raises ConfigError and changes nothing."""
         users = ConfiguredUsers(new, self._users)
         assembly.connectors(new, SaltedPasswords(), self._log)
         assembly.client_tls(new.tls)
-        changes = diff(self._settings, new)
         if changes.needs_restart:
             self._log.warning("some changes take effect after a restart only", changed=list(changes.needs_restart))
         # A worker that is started later must be like the others.
         new = new.model_copy(update={section: getattr(self._settings, section) for section in NEEDS_RESTART})
+        tenants = TenantChanges.between(self._settings.tenants, new.tenants)
         self._settings, self._users = new, users
+        rest = new.model_copy(update={"tenants": {}})
         for worker in self._workers:
-            worker.order(Reload(worker_settings(new, worker.index, len(self._workers)), users))
-        self._log.info("configuration passed on to the workers", changed=list(changes.live))
+            settings = worker_settings(rest, worker.index, len(self._workers))
+            worker.order(Reload(settings, tenants, changes, users))
+        self._log.info("configuration passed on to the workers", changed=changes.shown())
 
     def _request_stop(self, at_once: bool) -> None:
         is_repeated = self._stop_requested.is_set()

@@ -123,7 +123,7 @@ class ProxyView:
             negative_hits=registry.negative_hits,
             stale_served=registry.stale_served,
             errors=registry.source_failures,
-            tenants=len(self._source.tenants),
+            tenants=len(self._source),
         )
 
     def config(self) -> ConfigSnapshot:

@@ -14,10 +14,12 @@ from functools import partial
 import structlog
 
 from proxy.app.gatehouse import Gatehouse
+from proxy.app.loop import settle
 from proxy.app.worker_link import Begin, CancelPost, Door, Ready, Reload, Reloaded, Report, Stop, receive, send
 from proxy.client.services import ClientServices
 from proxy.errors import ConfigError
 from proxy.observe import logs
+from proxy.settings.model import TenantEntry
 
 _MARGIN_S = 1.0
 """How much longer than PostgreSQL another worker may take to deliver a cancel request."""
@@ -34,6 +36,7 @@ async def work(line: int) -> None:
     logs.configure(settings.log.format, settings.log.level)
     structlog.contextvars.bind_contextvars(worker=place.index)
     gatehouse = Gatehouse(settings, None, place)
+    settle()
     await gatehouse.start()
     services = gatehouse.services
     post = CancelPost(place, services.cancel_keys.worker_of, lambda: services.limits.cancel_timeout_s + _MARGIN_S)
@@ -41,7 +44,7 @@ async def work(line: int) -> None:
     door = Door(place, _reporter(gatehouse), partial(_cancel, services))
     await door.open()
     send(writer, Ready())
-    orders = asyncio.get_running_loop().create_task(_follow(reader, writer, gatehouse))
+    orders = asyncio.get_running_loop().create_task(_follow(reader, writer, gatehouse, settings.tenants))
     try:
         await gatehouse.serve_forever()
     finally:
@@ -57,11 +60,18 @@ async def work(line: int) -> None:
             await writer.wait_closed()
 
 
-async def _follow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gatehouse: Gatehouse) -> None:
+async def _follow(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    gatehouse: Gatehouse,
+    tenants: dict[str, TenantEntry],
+) -> None:
+    """Do as the supervisor says. `tenants` are all that it has named so far, also in settings that were refused here."""
     while True:
         match await receive(reader):
             case Reload() as order:
-                send(writer, Reloaded(_reload(order, gatehouse)))
+                tenants = order.tenants.applied_to(tenants)
+                send(writer, Reloaded(_reload(order, tenants, gatehouse)))
             case Stop() as order:
                 gatehouse.request_stop(at_once=order.at_once)
             case None:
@@ -69,9 +79,9 @@ async def _follow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ga
                 return
 
 
-def _reload(order: Reload, gatehouse: Gatehouse) -> str:
+def _reload(order: Reload, tenants: dict[str, TenantEntry], gatehouse: Gatehouse) -> str:
     try:
-        gatehouse.apply(order.settings, order.users)
+        gatehouse.apply(order.settings.model_copy(update={"tenants": tenants}), order.changes, order.users)
     except ConfigError as error:
         return str(error)
     except Exception as error:

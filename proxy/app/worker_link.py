@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from proxy.app.users import ConfiguredUsers
 from proxy.observe.counters import Histogram, TrafficStats
+from proxy.settings.live import Changes, TenantChanges
 from proxy.settings.model import Settings
 
 if TYPE_CHECKING:
@@ -58,9 +59,15 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """Take over these settings."""
+    """Take over these settings.
+
+    `settings` come without tenants: `tenants` makes them of those that were in the order before, whatever became of it.
+    `changes` are those from the supervisor's settings before.
+    """
 
     settings: Settings
+    tenants: TenantChanges
+    changes: Changes
     users: ConfiguredUsers
 
 

@@ -48,7 +48,7 @@ def serve(config: ConfigOption) -> None:
 
     Exit codes: 0 stopped by a signal, 2 the configuration can not be used.
     """
-    from proxy.app.loop import run
+    from proxy.app.loop import run, settle
     from proxy.app.worker_link import LINE_VARIABLE
     from proxy.observe import logs
     from proxy.settings.loading import load_settings
@@ -57,6 +57,7 @@ def serve(config: ConfigOption) -> None:
         from proxy.app.gatehouse import Gatehouse
 
         gatehouse = Gatehouse(settings, config.absolute())
+        settle()
         await gatehouse.start()
         await gatehouse.serve_forever()
 

@@ -6,7 +6,7 @@ other's rows, and nothing downstream could tell.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from proxy.settings.explain import Finding, suggest
@@ -27,14 +27,14 @@ class Declared:
 
     clusters: frozenset[str] | None
     tiers: frozenset[str] | None
-    tenants: frozenset[str] | None
+    tenants: Collection[str] | None
 
 
-def check(settings: Settings, declared: Declared) -> Iterator[Finding]:
-    """Everything that is wrong between the sections."""
+def check(settings: Settings, declared: Declared, pause: Callable[[], None]) -> Iterator[Finding]:
+    """Everything that is wrong between the sections; `pause` is called for each tenant."""
     yield from _check_ports(settings)
-    yield from _check_tenants(settings, declared)
-    yield from _check_places(settings)
+    yield from _check_tenants(settings, declared, pause)
+    yield from _check_places(settings, pause)
     yield from _check_users(settings, declared)
     yield from _check_tiers(settings)
     yield from _check_shared_schemas(settings)
@@ -73,9 +73,10 @@ def _taken(path: KeyPath, port: int, other: str) -> Finding:
     return Finding(path, f"the port {port} is that of {other} already", "Give each place a port of its own.")
 
 
-def _check_tenants(settings: Settings, declared: Declared) -> Iterator[Finding]:
+def _check_tenants(settings: Settings, declared: Declared, pause: Callable[[], None]) -> Iterator[Finding]:
     tiers = None if declared.tiers is None else declared.tiers | {"default"}
     for tenant_id, tenant in settings.tenants.items():
+        pause()
         at = ("tenants", tenant_id)
         yield from _dangling((*at, "placement", "cluster"), "cluster", tenant.placement.cluster, declared.clusters)
         yield from _dangling((*at, "tier"), "tier", tenant.tier, tiers)
@@ -108,10 +109,11 @@ class _Database:
     schemas: dict[str, str] = field(default_factory=dict)
 
 
-def _check_places(settings: Settings) -> Iterator[Finding]:
+def _check_places(settings: Settings, pause: Callable[[], None]) -> Iterator[Finding]:
     same = _same_clusters(settings)
     databases: dict[tuple[str, str], _Database] = {}
     for tenant_id, tenant in settings.tenants.items():
+        pause()
         place = tenant.placement
         database = databases.setdefault((same.get(place.cluster, place.cluster), place.database), _Database())
         yield from _move_in(tenant_id, tenant, database)
@@ -224,6 +226,6 @@ def _check_tls(settings: Settings) -> Iterator[Finding]:
             yield Finding(("clusters", name, "tls"), "cert_file and key_file need each other", at_key=True)
 
 
-def _dangling(path: KeyPath, kind: str, name: str, known: frozenset[str] | None) -> Iterator[Finding]:
+def _dangling(path: KeyPath, kind: str, name: str, known: Collection[str] | None) -> Iterator[Finding]:
     if known is not None and name not in known:
         yield Finding(path, f'there is no {kind} "{name}"', suggest(name, known) or f"Declare it under {kind}s.")

@@ -34,6 +34,8 @@ class _Answer:
     tenant: Tenant
     fresh_until: float
     usable_until: float
+    invalidations: int
+    """How many there had been when it was given: after another one it is not fresh."""
 
 
 class TenantRegistry:
@@ -79,7 +81,7 @@ class TenantRegistry:
     def cached(self, tenant_id: str) -> Tenant | None:
         """The tenant if a fresh answer is at hand, else None: then `lookup` tells."""
         answer = self._answers.get(tenant_id)
-        if answer is None or answer.fresh_until <= self._clock():
+        if answer is None or answer.invalidations != self._invalidations or answer.fresh_until <= self._clock():
             return None
         self.hits += 1
         return answer.tenant
@@ -103,8 +105,6 @@ class TenantRegistry:
         self.generation += 1
         self._invalidations += 1
         self._unknown.clear()
-        for answer in self._answers.values():
-            answer.fresh_until = 0.0
         # Fetches under way may bring an answer from before: later look-ups do not join them.
         self._fetches.clear()
 
@@ -152,8 +152,7 @@ class TenantRegistry:
             return self._stale(tenant_id, error)
         if before != self._invalidations:
             return await self._fetch_once(tenant_id)
-        self._remember(tenant_id, tenant)
-        return tenant
+        return self._remember(tenant_id, tenant)
 
     def _stale(self, tenant_id: str, error: Exception) -> Tenant:
         self.source_failures += 1
@@ -166,21 +165,28 @@ class TenantRegistry:
             ) from error
         self.stale_served += 1
         answer.fresh_until = min(now + _RETRY_S, answer.usable_until)
+        answer.invalidations = self._invalidations
         return answer.tenant
 
-    def _remember(self, tenant_id: str, tenant: Tenant | None) -> None:
+    def _remember(self, tenant_id: str, tenant: Tenant | None) -> Tenant | None:
+        """Keep the answer; the same object as before where nothing changed, so that sessions see that at a glance."""
         now = self._clock()
         known = self._answers.pop(tenant_id, None)
-        if known is not None and known.tenant != tenant:
-            self.generation += 1
+        if known is not None:
+            if known.tenant == tenant:
+                tenant = known.tenant
+            else:
+                self.generation += 1
         if tenant is None:
             self._unknown.pop(tenant_id, None)
             self._unknown[tenant_id] = now + self._negative_ttl_s
             _keep_newest(self._unknown, self._max_negative_entries)
-            return
+            return None
         self._unknown.pop(tenant_id, None)
-        self._answers[tenant_id] = _Answer(tenant, now + self._ttl_s, now + self._ttl_s + self._stale_s)
+        fresh_until = now + self._ttl_s
+        self._answers[tenant.id] = _Answer(tenant, fresh_until, fresh_until + self._stale_s, self._invalidations)
         _keep_newest(self._answers, self._max_entries)
+        return tenant
 
 
 def _keep_newest(entries: dict[str, _Answer] | dict[str, float], limit: int) -> None:

@@ -1,9 +1,8 @@
-"""Tenants as the configuration file has them: built once per load, equal parts shared, looked up in a dict."""
+"""Tenants as the configuration file has them, built when they are asked for: most of 100,000 never are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 from typing import assert_never
 
 from proxy.settings import model as settings_model
@@ -26,35 +25,33 @@ class SettingsSource:
     """A TenantSource that knows the tenants of one Settings."""
 
     def __init__(self, settings: Settings) -> None:
-        self._tenants = build_tenants(settings)
+        self.replace(settings)
 
-    @property
-    def tenants(self) -> Mapping[str, Tenant]:
-        """All tenants by id."""
-        return MappingProxyType(self._tenants)
+    def __len__(self) -> int:
+        """How many tenants there are."""
+        return len(self._entries)
 
     def replace(self, settings: Settings) -> None:
         """Use other settings from now on; invalidate the registry after this."""
-        self._tenants = build_tenants(settings, self._tenants)
+        self._entries = settings.tenants
+        self._tiers = {name: build_tier(name, tier) for name, tier in settings.tiers.items()}
+        self._shared: dict[PlacementEntry, Placement] = {}
 
     async def fetch(self, tenant_id: str) -> Tenant | None:
         """The tenant, or None."""
-        return self._tenants.get(tenant_id)
+        entry = self._entries.get(tenant_id)
+        if entry is None:
+            return None
+        return Tenant(tenant_id, self._placement(entry.placement), self._tiers[entry.tier], TenantStatus(entry.status))
 
-
-def build_tenants(settings: Settings, old: Mapping[str, Tenant] | None = None) -> dict[str, Tenant]:
-    """All tenants by id; where nothing changed, the object in `old` is kept, so that caches by identity stay warm."""
-    tiers = {name: build_tier(name, tier) for name, tier in settings.tiers.items()}
-    placements: dict[Placement, Placement] = {}
-    tenants: dict[str, Tenant] = {}
-    for tenant_id, entry in settings.tenants.items():
-        placement = build_placement(entry.placement)
+    def _placement(self, entry: PlacementEntry) -> Placement:
+        if entry.model != "shared":
+            return build_placement(entry)
         # Thousands of tenants on shared tables have the same placement.
-        placement = placements.setdefault(placement, placement)
-        tenant = Tenant(tenant_id, placement, tiers[entry.tier], TenantStatus(entry.status))
-        known = old.get(tenant_id) if old else None
-        tenants[tenant_id] = known if known is not None and known == tenant else tenant
-    return tenants
+        placement = self._shared.get(entry)
+        if placement is None:
+            placement = self._shared[entry] = build_placement(entry)
+        return placement
 
 
 def build_placement(entry: PlacementEntry) -> Placement:

@@ -177,6 +177,25 @@ async def test_after_invalidation_every_tenant_is_asked_for_again(registry: Tena
     assert (await registry.lookup("acme")).status is TenantStatus.SUSPENDED
 
 
+async def test_a_tenant_that_did_not_change_stays_the_same_object(registry: TenantRegistry, source: Source) -> None:
+    first = await registry.lookup("acme")
+    source.tenants["acme"] = replace(ACME)
+    before = registry.generation
+    registry.invalidate()
+    assert await registry.lookup("acme") is first
+    assert registry.generation == before + 1, "asking again is no change"
+
+
+async def test_an_old_answer_serves_after_an_invalidation_while_the_source_fails(
+    registry: TenantRegistry, source: Source
+) -> None:
+    await registry.lookup("acme")
+    registry.invalidate()
+    source.failure = OSError("down")
+    assert await registry.lookup("acme") is ACME
+    assert registry.cached("acme") is ACME
+
+
 async def test_invalidation_forgets_who_was_unknown(registry: TenantRegistry, source: Source) -> None:
     with pytest.raises(TenantUnknown):
         await registry.lookup("new")

@@ -41,6 +41,12 @@ def settings(**tenants: dict[str, Any]) -> Settings:
     )
 
 
+async def tenant(source: SettingsSource, tenant_id: str) -> Tenant:
+    found = await source.fetch(tenant_id)
+    assert found is not None
+    return found
+
+
 def shared(**more: Any) -> dict[str, Any]:
     return {"model": "shared", "cluster": "main", "database": "saas"} | more
 
@@ -53,7 +59,7 @@ async def test_each_model_of_placement_is_built() -> None:
             c=shared(model="database", database="own", status="maintenance"),
         )
     )
-    placements = {name: tenant.placement for name, tenant in source.tenants.items()}
+    placements = {name: (await tenant(source, name)).placement for name in "abc"}
     assert placements == {
         "a": SharedPlacement("main", "saas"),
         "b": SchemaPlacement("main", "saas", "s", "r"),
@@ -61,33 +67,36 @@ async def test_each_model_of_placement_is_built() -> None:
     }
     assert await source.fetch("c") == Tenant("c", placements["c"], Tier("default"), TenantStatus.MAINTENANCE)
     assert await source.fetch("d") is None
+    assert len(source) == 3
 
 
 async def test_a_tier_brings_its_settings_as_postgresql_reads_them() -> None:
-    tenant = SettingsSource(settings(a=shared(tier="basic"))).tenants["a"]
-    assert tenant.tier.settings == (
+    tier = (await tenant(SettingsSource(settings(a=shared(tier="basic"))), "a")).tier
+    assert tier.settings == (
         ("statement_timeout", "10000ms"),
         ("lock_timeout", "0ms"),
         ("work_mem", "16MB"),
         ("jit", "off"),
     )
-    assert tenant.tier.session_state is SessionState.REFUSE
-    assert tenant.tier.max_server_connections == 5
+    assert tier.session_state is SessionState.REFUSE
+    assert tier.max_server_connections == 5
 
 
 async def test_tenants_share_what_is_equal() -> None:
-    tenants = SettingsSource(settings(a=shared(), b=shared())).tenants
-    assert tenants["a"].placement is tenants["b"].placement
-    assert tenants["a"].tier is tenants["b"].tier
-
-
-async def test_replacing_keeps_the_tenants_that_did_not_change() -> None:
     source = SettingsSource(settings(a=shared(), b=shared()))
-    kept, changed = source.tenants["a"], source.tenants["b"]
+    a, b = await tenant(source, "a"), await tenant(source, "b")
+    assert a.placement is b.placement
+    assert a.tier is b.tier
+
+
+async def test_other_settings_count_at_once() -> None:
+    source = SettingsSource(settings(a=shared(), b=shared(), d=shared()))
+    same, changed = await tenant(source, "a"), await tenant(source, "b")
     source.replace(settings(a=shared(), b=shared(status="suspended"), c=shared()))
-    assert source.tenants["a"] is kept
-    assert source.tenants["b"] != changed
+    assert await source.fetch("a") == same
+    assert await source.fetch("b") != changed
     assert await source.fetch("c") is not None
+    assert await source.fetch("d") is None
 
 
 def test_a_tier_says_what_its_clients_may_do() -> None:
