@@ -45,6 +45,7 @@ FIGURES: Final = {
     "p99_ms": Figure("p99 ms", ".2f"),
     "cpu_us": Figure("CPU µs", ".1f"),
     "cpu_us_mb": Figure("CPU µs/MB", ".0f"),
+    "growth_cpu": Figure("CPU growth", ".2f"),
     "spread_tps": Figure("spread tps", ",.0f"),
     "spread_cpu_us": Figure("spread CPU µs", ".1f"),
     "before_p99_ms": Figure("p99 ms before", ".2f"),

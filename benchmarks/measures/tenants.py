@@ -1,6 +1,7 @@
 """Many tenants in the registry: what each takes in memory and at the start, and what transactions cost.
 
-Twice: for clients of one tenant, which tells what a large registry costs, and for clients of many tenants by turns, where
+Twice: for clients of one tenant, which tells what a large registry costs (CPU growth: beside the same build with two
+tenants, asked right after), and for clients of many tenants by turns, where
 servers go from one tenant to the next, each time with a reset.
 """
 
@@ -15,7 +16,7 @@ import yaml
 from benchmarks.database import TENANT
 from benchmarks.endpoints import PLACEMENT, Endpoint, Role, running_gatehouse
 from benchmarks.load.process import LoadProcess
-from benchmarks.measurement import Measurement
+from benchmarks.measurement import Measurement, growth
 from benchmarks.measures.logins import rates
 from benchmarks.site import Site, Workload
 from benchmarks.system import CpuWatch, resident_kb
@@ -35,6 +36,7 @@ class Tenants(Workload):
         "p50_ms",
         "p99_ms",
         "cpu_us",
+        "growth_cpu",
         "spread_tps",
         "spread_cpu_us",
         "resident_kb",
@@ -78,6 +80,9 @@ class Tenants(Workload):
     def measure(self, site: Site, endpoint: Endpoint, seconds: int) -> Measurement:
         measured = self._ask(endpoint, [endpoint.user_of(TENANT)], seconds)
         if endpoint.role is Role.GATEHOUSE:
+            few = next(one for one in site.endpoints if one.name == endpoint.name)
+            in_few = self._ask(few, [few.user_of(TENANT)], seconds)
+            measured["growth_cpu"] = growth(measured["cpu_us"], in_few["cpu_us"])
             users = [endpoint.user_of(name) for _, name in zip(range(_CLIENTS), self._names(), strict=False)]
             spread = self._ask(endpoint, users, seconds)
             measured |= {"spread_tps": spread["tps"], "spread_cpu_us": spread["cpu_us"]}
