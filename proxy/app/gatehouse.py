@@ -300,7 +300,7 @@ class Gatehouse:
             limits=assembly.client_limits(settings),
             stats=self._stats,
             audit=AuditLog(),
-            log=self._log,
+            log=self._log.bind(),  # once: structlog would do it again for each line
             complaints=every(1.0, monotonic),
             cancel_keys=CancelKeys() if place is None else CancelKeys(place.index, place.count),
         )

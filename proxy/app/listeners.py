@@ -11,10 +11,13 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from proxy.errors import ConfigError
-from proxy.settings.model import Listen
+from proxy.server.sockets import keep_alive
+from proxy.settings.model import Keepalive, Listen
+
+_KEEPALIVE: Final = Keepalive()
 
 Factory = Callable[[bool], object]
 """Makes the protocol of one connection; the argument says whether it came by the Unix socket."""
@@ -46,17 +49,19 @@ class Listeners:
         """
         loop = asyncio.get_running_loop()
         try:
-            self._servers.append(
-                await loop.create_server(
-                    lambda: cast(asyncio.Protocol, factory(False)),
-                    listen.host,
-                    listen.port,
-                    backlog=listen.backlog,
-                    reuse_port=self._inherited is not None or None,
-                )
+            server = await loop.create_server(
+                lambda: cast(asyncio.Protocol, factory(False)),
+                listen.host,
+                listen.port,
+                backlog=listen.backlog,
+                reuse_port=self._inherited is not None or None,
             )
         except OSError as error:
             raise can_not_listen(listen, section, error) from None
+        self._servers.append(server)
+        for sock in server.sockets:
+            # A client that vanished without a word may hold a server, and locks. Connections inherit this.
+            keep_alive(sock, _KEEPALIVE)
         if listen.unix_socket_dir is not None:
             await self._open_unix(listen, factory, section)
 

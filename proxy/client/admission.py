@@ -6,10 +6,12 @@ Every refusal here is FATAL for the login and says why.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
 
 from proxy.client.login import Authenticated
-from proxy.client.probe import probe
-from proxy.client.services import ClientServices, Terms
+from proxy.client.probe import known_settings, probe
+from proxy.client.services import ClientServices, Standing, Terms
 from proxy.context import quoting
 from proxy.context.client_settings import ClientSettings, Parts
 from proxy.guard.rules import GuardPolicy, judge_setting
@@ -18,6 +20,9 @@ from proxy.observe.counters import TrafficStats
 from proxy.pool.limits import PoolKey
 from proxy.tenants.model import PoolMode, Tenant, ensure_available, placement_model
 from proxy.wire import backend, codes
+
+_MAX_REMEMBERED: Final = 10_000
+_MAX_WELCOMES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,72 @@ async def admit(services: ClientServices, event: Authenticated, mode: PoolMode |
     ensure_available(tenant)
     services.census.admit(event.identity, tenant, services.limits)
     try:
-        terms = services.terms(event.user, tenant.tier, mode)
-        policy = services.policy(tenant, terms.session.mode)
-        asked = _settings(event, policy)
-        key = services.pool_key(tenant, terms.session.mode)
-        await services.pools.warm(key)
-        settings = await probe(services, tenant, key, asked)
+        standing = _standing(services, event.user, tenant, mode)
+        asked = _settings(event, standing.policy)
+        await services.pools.warm(standing.pool_key)
+        settings = await probe(services, tenant, standing.pool_key, asked)
     except BaseException:
         services.census.leave(event.user, tenant.id)
         raise
-    baseline = services.pools.pool(key).baseline
-    stats = services.stats.tenant(tenant.id, placement_model(tenant.placement))
-    return Admitted(event.user, tenant, terms, policy, key, ClientSettings(settings), baseline, stats, generation)
+    return _admitted(services, event.user, standing, settings, generation)
+
+
+def admit_at_once(services: ClientServices, event: Authenticated, mode: PoolMode | None) -> Admitted | None:
+    """`admit`, where all that it asks for is known, as it is for all but the first logins; else None, and nobody is in.
+
+    Spares them a task and a turn of the event loop, and their greeting a write of its own.
+    """
+    registry = services.registry
+    tenant = registry.cached(event.tenant_id)
+    if tenant is None:
+        return None
+    ensure_available(tenant)
+    services.census.admit(event.identity, tenant, services.limits)
+    settings = None
+    try:
+        standing = _standing(services, event.user, tenant, mode)
+        asked = _settings(event, standing.policy)
+        if services.pools.pool(standing.pool_key).has_baseline:
+            settings = known_settings(services, standing.pool_key, asked)
+    finally:
+        if settings is None:
+            services.census.leave(event.user, tenant.id)
+    return None if settings is None else _admitted(services, event.user, standing, settings, registry.generation)
+
+
+def _standing(services: ClientServices, user: str, tenant: Tenant, mode: PoolMode | None) -> Standing:
+    """What holds for all clients of a user and a tenant, remembered until the configuration or the tenant changes."""
+    key = (user, tenant.id, mode)
+    generation = services.registry.generation  # every reload of the configuration makes it grow, too
+    known = services.standings.get(key)
+    if known is not None and known.generation == generation and known.tenant is tenant:
+        return known
+    terms = services.terms(user, tenant.tier, mode)
+    pool_mode = terms.session.mode
+    standing = Standing(
+        tenant, terms, services.policy(tenant, pool_mode), services.pool_key(tenant, pool_mode), generation
+    )
+    if len(services.standings) >= _MAX_REMEMBERED:
+        services.standings.clear()
+    services.standings[key] = standing
+    return standing
+
+
+def _admitted(
+    services: ClientServices, user: str, standing: Standing, settings: dict[str, Parts], generation: int
+) -> Admitted:
+    tenant = standing.tenant
+    return Admitted(
+        user,
+        tenant,
+        standing.terms,
+        standing.policy,
+        standing.pool_key,
+        ClientSettings(settings),
+        services.pools.pool(standing.pool_key).baseline,
+        services.stats.tenant(tenant.id, placement_model(tenant.placement)),
+        generation,
+    )
 
 
 def _settings(event: Authenticated, policy: GuardPolicy) -> dict[str, Parts]:
@@ -75,12 +134,10 @@ def _settings(event: Authenticated, policy: GuardPolicy) -> dict[str, Parts]:
 
 def greeting(parameters: dict[bytes, bytes], pid: int, key: bytes) -> bytes:
     """What a client hears when it is in: AuthenticationOk to ReadyForQuery."""
-    statuses = [backend.parameter_status(name, value) for name, value in parameters.items()]
-    return b"".join(
-        (
-            backend.AUTHENTICATION_OK,
-            *statuses,
-            backend.backend_key_data(pid, key),
-            backend.READY[codes.IDLE],
-        )
-    )
+    return _welcome(tuple(parameters.items())) + backend.backend_key_data(pid, key) + backend.READY[codes.IDLE]
+
+
+@lru_cache(maxsize=_MAX_WELCOMES)
+def _welcome(parameters: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """What clients of the same settings hear alike."""
+    return backend.AUTHENTICATION_OK + b"".join(backend.parameter_status(name, value) for name, value in parameters)

@@ -14,19 +14,16 @@ from typing import Final, cast
 
 from structlog.typing import FilteringBoundLogger
 
-from proxy.client.admission import Admitted, admit
+from proxy.client.admission import Admitted, admit, admit_at_once
 from proxy.client.login import Authenticated, Cancel, ClientLogin, Closed, LoginEvent, Rejected, Send, StartTls
 from proxy.client.ports import SessionSink
 from proxy.client.services import ClientServices, too_many_logins
 from proxy.errors import ErrorKind, LoginTimeout, ProtocolViolation, ProxyError, ShuttingDown, TenantUnavailable
 from proxy.observe.logs import log_proxy_error
-from proxy.server.sockets import set_keepalive
-from proxy.settings.model import Keepalive
 from proxy.tenants.model import PoolMode
 from proxy.wire import backend
 
 _numbers = itertools.count(1)
-_KEEPALIVE: Final = Keepalive()
 _NOT_THE_CLIENTS_FAULT: Final = (ErrorKind.SERVER, ErrorKind.CONTEXT, ErrorKind.CONFIG, ErrorKind.SHUTDOWN)
 _LAST_WORDS_S: Final = 5.0
 """How long a connection that is closed may take for bytes that the client has not read yet."""
@@ -47,8 +44,8 @@ class Arrival(SessionSink):
         self._is_over = False
         self._is_in_handshake = False
         self._ending: str | None = None
-        self.connection_id = f"c{next(_numbers)}"
-        self._whose = {"connection_id": self.connection_id}
+        self._unsent = b""
+        self._whose = {"connection_id": f"c{next(_numbers)}"}
         self._pieces = 0  # of input that wait for their turn
         self._piece_bytes = 0
 
@@ -67,9 +64,6 @@ class Arrival(SessionSink):
         services.stats.connections_total += 1
         peer = transport.get_extra_info("peername")
         self._call_it(client="unix" if self._is_unix else f"{peer[0]}:{peer[1]}" if peer else "?")
-        if not self._is_unix:
-            # A client that vanished without a word may hold a server, and locks.
-            set_keepalive(transport, _KEEPALIVE)
         self._login = ClientLogin(
             directory=services.directory,
             mock_secret=services.mock_secret,
@@ -102,7 +96,7 @@ class Arrival(SessionSink):
         if self._piece_bytes > self._services.limits.client_buffer_bytes:
             self._reject(ProtocolViolation("too much data before the login is complete"))
             return
-        self._services.turns.take(lambda: self._take_piece(data))
+        self._services.turns.take(self._take_piece, data)
 
     def _take_piece(self, data: bytes) -> None:
         self._pieces -= 1
@@ -143,7 +137,7 @@ class Arrival(SessionSink):
         for event in events:
             match event:
                 case Send():
-                    self.to_client(event.data)
+                    self._unsent += event.data
                 case StartTls():
                     self._held_back = []
                     self._task = asyncio.get_running_loop().create_task(self._start_tls())
@@ -151,11 +145,22 @@ class Arrival(SessionSink):
                     self._cancel(event)
                 case Authenticated():
                     self._held_back = [event.leftover] if event.leftover else []
-                    self._task = asyncio.get_running_loop().create_task(self._admit(event))
+                    self._admit(event)
                 case Rejected():
                     self._reject(event.error)
                 case Closed():
                     self._close()
+        self._send()
+
+    def _send(self) -> None:
+        """Write what the login has said."""
+        if self._unsent:
+            self.to_client(self._take_unsent())
+
+    def _take_unsent(self) -> bytes:
+        """What the login has said, for whoever writes more along with it: each write wakes the client."""
+        unsent, self._unsent = self._unsent, b""
+        return unsent
 
     def _cancel(self, event: Cancel) -> None:
         """Deliver a cancel request; the connection closes when PostgreSQL has taken it."""
@@ -198,9 +203,21 @@ class Arrival(SessionSink):
         for data in early:
             self._log_in(data)
 
-    async def _admit(self, event: Authenticated) -> None:
-        services = self._services
+    def _admit(self, event: Authenticated) -> None:
         self._call_it(user=event.user, tenant=event.tenant_id)
+        try:
+            admitted = admit_at_once(self._services, event, self._listener_mode)
+        except ProxyError as error:
+            self._reject(error)
+            return
+        if admitted is None:
+            self._send()
+            self._task = asyncio.get_running_loop().create_task(self._admit_later(event))
+        else:
+            self._let_in(event, admitted)
+
+    async def _admit_later(self, event: Authenticated) -> None:
+        services = self._services
         try:
             admitted = await admit(services, event, self._listener_mode)
         except ProxyError as error:
@@ -209,9 +226,14 @@ class Arrival(SessionSink):
         if self._is_over:
             services.census.leave(event.user, event.tenant_id)
             return
+        self._let_in(event, admitted)
+
+    def _let_in(self, event: Authenticated, admitted: Admitted) -> None:
+        services = self._services
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._login = None
         self._begin_session(event, admitted)
         services.stats.logins_total += 1
         services.audit.login_ok(
@@ -241,7 +263,7 @@ class Arrival(SessionSink):
         else:
             services.audit.login_refused(error, **self._whose, **_known(error))
         if not self._is_in_handshake:  # or it would stand in the middle of the handshake's bytes
-            self.to_client(backend.error_response(error, severity="FATAL"))
+            self.to_client(self._take_unsent() + backend.error_response(error, severity="FATAL"))
         self._close()
 
     def _close(self) -> None:

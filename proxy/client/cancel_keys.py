@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 
 Target = TypeVar("Target")
 
+_PID_BYTES: Final = 8
 _SHORT_KEY_BYTES: Final = 4
 _LONG_KEY_BYTES: Final = 32  # as PostgreSQL 18 makes them for protocol 3.2
 
@@ -32,15 +33,18 @@ class CancelKeys(Generic[Target]):
 
     def issue(self, target: Target, protocol_minor: int) -> tuple[int, bytes]:
         """A process id (1 to 2^31-1, not in use) and a key: 4 bytes, or 32 from protocol 3.2 on."""
-        pid = self._new_pid()
-        while pid in self._issued:
-            pid = self._new_pid()
-        key = secrets.token_bytes(_LONG_KEY_BYTES if protocol_minor >= 2 else _SHORT_KEY_BYTES)
+        key_bytes = _LONG_KEY_BYTES if protocol_minor >= 2 else _SHORT_KEY_BYTES
+        while True:
+            random = secrets.token_bytes(_PID_BYTES + key_bytes)
+            pid = self._pid(int.from_bytes(random[:_PID_BYTES], "big"))
+            if pid not in self._issued:
+                break
+        key = random[_PID_BYTES:]
         self._issued[pid] = key, target
         return pid, key
 
-    def _new_pid(self) -> int:
-        return (secrets.randbelow(0x7FFF_FFFF >> self._bits) + 1) << self._bits | self._worker
+    def _pid(self, random: int) -> int:
+        return (random % (0x7FFF_FFFF >> self._bits) + 1) << self._bits | self._worker
 
     def worker_of(self, pid: int) -> int:
         """The number of the process that issued this process id; for an invented one, of any, or of none."""

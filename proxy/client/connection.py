@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
+from typing import Final
 
 from proxy.client.admission import Admitted, greeting
 from proxy.client.arrival import Arrival, shutting_down
@@ -34,7 +35,9 @@ from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Recovery
 from proxy.server.ports import ServerPort
 from proxy.tenants.model import PoolMode, Tenant, ensure_available
-from proxy.wire import backend
+from proxy.wire import backend, codes
+
+_TERMINATE_BYTES: Final = 5
 
 
 class ClientConnection(Arrival):
@@ -70,13 +73,14 @@ class ClientConnection(Arrival):
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         session = self.session
-        if session is None or self._pieces:
+        # Who says goodbye can wait, too: a thousand who leave together take ten milliseconds.
+        if session is None or self._pieces or (len(data) == _TERMINATE_BYTES and data[0] == codes.TERMINATE):
             super().data_received(data)
             return
         self._serve(session, data)
 
     def _log_in(self, data: bytes) -> None:
-        """What the client sent before it had a session, or while that was waiting for its turn."""
+        """What the client sent before it had a session, while that was waiting for its turn, or last."""
         if self.session is None:
             super()._log_in(data)
         else:
@@ -133,7 +137,7 @@ class ClientConnection(Arrival):
             admitted.baseline,
         )
         self.session = session
-        self.to_client(greeting(session.shown, self._cancel_pid, key))
+        self.to_client(self._take_unsent() + greeting(session.shown, self._cancel_pid, key))
         self._time = Timekeeper(self, session, admitted.terms, services.limits.cancel_timeout_s)
 
     # SessionSink.
@@ -519,7 +523,7 @@ class ClientConnection(Arrival):
             self.unpin()
         self._abandon_server(session)
         self._drop_held_cancels()
-        self._log.info("client disconnected", reason=self._ending or reason)
+        services.log.info("client disconnected", **self._whose, reason=self._ending or reason)
 
     def _abandon_server(self, session: Session) -> None:
         """The client left while it held a server: a rollback saves the server, if it can be saved."""

@@ -76,7 +76,7 @@ def shortest(limits: SessionLimits) -> float:
         limits.pin_timeout_s,
         limits.idle_timeout_s,
     )
-    return min((seconds for seconds in times if seconds), default=0.0)
+    return min([seconds for seconds in times if seconds], default=0.0)
 
 
 def farewell(deadline: Deadline, pinned: str) -> ProxyError:

@@ -53,17 +53,36 @@ async def probe(services: ClientServices, tenant: Tenant, key: PoolKey, settings
 
     Raises InvalidStartupParameter with PostgreSQL's message, or what kept a server from being had.
     """
-    asked = {name: parts for name, parts in settings.items() if name not in _UNPROBED}
+    known = known_settings(services, key, settings)
+    if known is not None:
+        return known
+    asked = _to_be_asked(settings)
+    canonical = await _ask(services, tenant, key, asked)
+    if len(services.probed) >= _MAX_REMEMBERED:
+        services.probed.clear()
+    services.probed[_memory(key, asked)] = canonical
+    return _kept(settings, canonical)
+
+
+def known_settings(services: ClientServices, key: PoolKey, settings: dict[str, Parts]) -> dict[str, Parts] | None:
+    """What `probe` would say, if it need not ask a server; else None."""
+    asked = _to_be_asked(settings)
     if not asked:
         return settings
-    memory = (key, tuple(sorted(asked.items())))
-    known = services.probed.get(memory)
-    if known is None:
-        known = await _ask(services, tenant, key, asked)
-        if len(services.probed) >= _MAX_REMEMBERED:
-            services.probed.clear()
-        services.probed[memory] = known
-    return {**{name: parts for name, parts in settings.items() if name in _UNPROBED}, **known}
+    canonical = services.probed.get(_memory(key, asked))
+    return None if canonical is None else _kept(settings, canonical)
+
+
+def _to_be_asked(settings: dict[str, Parts]) -> dict[str, Parts]:
+    return {name: parts for name, parts in settings.items() if name not in _UNPROBED}
+
+
+def _memory(key: PoolKey, asked: dict[str, Parts]) -> object:
+    return key, tuple(sorted(asked.items()))
+
+
+def _kept(settings: dict[str, Parts], canonical: dict[str, Parts]) -> dict[str, Parts]:
+    return {**{name: parts for name, parts in settings.items() if name in _UNPROBED}, **canonical}
 
 
 async def _ask(services: ClientServices, tenant: Tenant, key: PoolKey, asked: dict[str, Parts]) -> dict[str, Parts]:

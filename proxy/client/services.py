@@ -63,6 +63,17 @@ class Terms:
     wait_timeout_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What follows for all clients of one user and one tenant, where the registry is of this generation."""
+
+    tenant: Tenant
+    terms: Terms
+    policy: GuardPolicy
+    pool_key: PoolKey
+    generation: int
+
+
 class Census:
     """Who is connected: counted when admitted, in all, by user and by tenant.
 
@@ -153,5 +164,6 @@ class ClientServices:
     pass_cancel: Callable[[int, bytes, Callable[[], None]], None] | None = (
         None  # to the other workers, if there are any
     )
+    standings: dict[tuple[str, str, PoolMode | None], Standing] = field(default_factory=dict)
     probed: dict[object, dict[str, tuple[str, ...]]] = field(default_factory=dict)
     is_stopping: bool = False

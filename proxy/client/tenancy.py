@@ -57,6 +57,8 @@ def resolve_tenant(
 def without_tenant_settings(startup: ClientStartup, tenant_settings: Collection[str]) -> ClientStartup:
     """The same startup, the tenant's own settings taken out: from here on they are the context's, not the client's."""
     names = {name.lower() for name in tenant_settings}
+    if names.isdisjoint(startup.settings):
+        return startup  # nothing of theirs can be among the overridden ones then
     return replace(
         startup,
         settings={name: value for name, value in startup.settings.items() if name not in names},

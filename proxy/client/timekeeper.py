@@ -62,7 +62,8 @@ class Timekeeper:
         self.waits_since = 0.0
         self.terms = terms
         self._shortest_s = shortest(terms.session)
-        self.look()
+        if terms.session.idle_timeout_s:  # a client that has just come can only be idle
+            self.look()
 
     def renew(self, terms: Terms, cancel_timeout_s: float) -> None:
         """Other limits are in force, for what runs as well."""

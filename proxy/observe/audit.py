@@ -19,11 +19,13 @@ class AuditLog:
 
     def __init__(self, logger: FilteringBoundLogger | None = None) -> None:
         unfiltered = structlog.make_filtering_bound_logger(logging.NOTSET)
-        self._logger: FilteringBoundLogger = logger or structlog.wrap_logger(None, wrapper_class=unfiltered)
+        self._logger: FilteringBoundLogger = logger or structlog.wrap_logger(
+            None, wrapper_class=unfiltered, cache_logger_on_first_use=True
+        )
 
     def login_ok(self, *, method: str, **fields: object) -> None:
         """A client logged in; `method` is how it proved who it is (`scram-sha-256`, `jwt`, `cert` …)."""
-        self._event(logging.INFO, "client logged in", "login_ok", {**fields, "method": method})
+        self._logger.info("client logged in", **fields, method=method, logger="audit", audit="login_ok")
 
     def login_refused(self, error: ProxyError, **fields: object) -> None:
         """A client was not let in."""
@@ -39,7 +41,4 @@ class AuditLog:
 
     def _refusal(self, event: str, audit: str, error: ProxyError, fields: dict[str, object]) -> None:
         cause: dict[str, object] = {"sqlstate": error.sqlstate, "kind": error.kind.value, "reason": error.message}
-        self._event(logging.WARNING, event, audit, {**fields, **cause})
-
-    def _event(self, level: int, event: str, audit: str, fields: dict[str, object]) -> None:
-        self._logger.log(level, event, **{**fields, "logger": "audit", "audit": audit})
+        self._logger.warning(event, **{**fields, **cause, "logger": "audit", "audit": audit})

@@ -30,6 +30,7 @@ _FIRST: Final = ("tenant", "user", "client", "connection_id", "sqlstate", "kind"
 _COLORS: Final = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _DIM: Final = "\x1b[2m"
 _OFF: Final = "\x1b[0m"
+_encode_json: Final = json.JSONEncoder(default=str).encode
 _PLAIN_PUNCTUATION: Final = frozenset("-_./:@+%*[](),<>")
 _ERROR_LEVELS: Final = {
     ErrorKind.SERVER: logging.ERROR,
@@ -128,7 +129,7 @@ def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
 
 def _render_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     head = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
-    return json.dumps({**head, **event}, default=str)
+    return _encode_json({**head, **event})
 
 
 def _console(colored: bool) -> Callable[[WrappedLogger, str, EventDict], str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 MASK: Final = "***"
@@ -26,17 +27,25 @@ _SECRET_PARTS: Final = (
 _SECRET_WORDS: Final = frozenset({"key", "keys", "pwd", "jwt", "cookie"})
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 
-# Strings may come from clients: every pattern is linear in the length of its text.
+# Strings may come from clients: every pattern is linear in the length of its text. Each comes with what a text must hold
+# for it to match at all: most texts hold none of these, and to look for them takes a tenth of the time.
 _SECRETS_IN_TEXT: Final = (
-    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]*:)[^\s/@]+@", re.IGNORECASE), rf"\1{MASK}@"),
-    (re.compile(r"\b(\w*(?:password|passwd|secret)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"(\bpassword\s+)'(?:[^']|'')*'", re.IGNORECASE), rf"\1'{MASK}'"),
-    (re.compile(r"SCRAM-SHA-256\$[^\s'\"]+"), f"SCRAM-SHA-256${MASK}"),
-    (re.compile(r"\bmd5[0-9a-f]{32}\b"), f"md5{MASK}"),
-    (re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*"), MASK),
+    ("://", re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]*:)[^\s/@]+@", re.IGNORECASE), rf"\1{MASK}@"),
+    (
+        "=",
+        re.compile(r"\b(\w*(?:password|passwd|secret)\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE),
+        rf"\1{MASK}",
+    ),
+    ("'", re.compile(r"(\bpassword\s+)'(?:[^']|'')*'", re.IGNORECASE), rf"\1'{MASK}'"),
+    ("SCRAM-SHA-256$", re.compile(r"SCRAM-SHA-256\$[^\s'\"]+"), f"SCRAM-SHA-256${MASK}"),
+    ("md5", re.compile(r"\bmd5[0-9a-f]{32}\b"), f"md5{MASK}"),
+    ("eyJ", re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*"), MASK),
 )
+_NEEDED: Final = tuple(needed for needed, _, _ in _SECRETS_IN_TEXT)
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
 
 
+@lru_cache(maxsize=1000)
 def is_secret(name: str) -> bool:
     """Whether a field of this name is to be masked: `api_key`, `SCRAM-Verifier`, `dbPassword`, but not `keyboard`."""
     lowered = name.lower()
@@ -49,8 +58,9 @@ def redact_text(text: str) -> str:
     """`text` with what looks like a secret in it masked, and no longer than 20,000 characters."""
     if len(text) > _MAX_TEXT:
         text = f"{text[:_MAX_TEXT]}… ({len(text)} characters)"
-    for pattern, replacement in _SECRETS_IN_TEXT:
-        text = pattern.sub(replacement, text)
+    for needed, pattern, replacement in _SECRETS_IN_TEXT:
+        if needed in text:
+            text = pattern.sub(replacement, text)
     return text
 
 
@@ -73,6 +83,19 @@ def redact(value: object) -> object:
 
 def redact_fields(fields: Mapping[str, object]) -> dict[str, object]:
     """A copy of `fields` with secrets masked."""
+    if _are_harmless(fields):
+        return dict(fields)
     return {
         name: MASK if value is not None and is_secret(str(name)) else redact(value) for name, value in fields.items()
     }
+
+
+def _are_harmless(fields: Mapping[str, object]) -> bool:
+    """Whether nothing in there can need a mask: all texts are searched as one, which most log lines pass."""
+    texts = [value for value in fields.values() if type(value) is str]
+    if len(texts) < len(fields) and not all(type(value) in _PLAIN for value in fields.values()):
+        return False
+    text = "\n".join(texts)
+    if len(text) > _MAX_TEXT or any(needed in text for needed in _NEEDED):
+        return False
+    return not any(map(is_secret, map(str, fields)))

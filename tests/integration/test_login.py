@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -425,3 +427,22 @@ def test_after_all_that_no_lock_is_left(served: ServedProxy) -> None:
         client.execute("SET LOCAL lock_timeout = '1s'")
         client.execute("SELECT 1 FROM orders FOR UPDATE")
         client.execute("ROLLBACK")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc which timer a socket has")
+def test_the_kernel_looks_after_clients_that_vanish_without_a_word(proxy: ProxyUnderTest) -> None:
+    with socket.create_connection((proxy.host, proxy.port)) as client:
+        ours = f":{proxy.port:04X} ", f":{client.getsockname()[1]:04X} "
+        eventually(lambda: _timer_of(*ours) == _KEEPALIVE_TIMER)
+
+
+_KEEPALIVE_TIMER = "02"
+
+
+def _timer_of(local_port: str, remote_port: str) -> str:
+    """Which timer runs for a TCP connection, as /proc/net/tcp numbers them; '' if there is none such."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, _, timer, *_ = line.split()
+        if f"{local} ".endswith(local_port) and f"{remote} ".endswith(remote_port):
+            return timer.split(":")[0]
+    return ""

@@ -49,7 +49,7 @@ class ScramServer:
         self._state = _State.AWAITS_FIRST
         self._gs2_header = b""
         self._nonce = b""
-        self._signed = b""
+        self._auth_message = b""
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
@@ -73,7 +73,7 @@ class ScramServer:
         self._nonce = _client_nonce(bare) + self._server_nonce
         salt = base64.b64encode(self._verifier.salt)
         server_first = b"r=%b,s=%b,i=%d" % (self._nonce, salt, self._verifier.iterations)
-        self._signed = bare + b"," + server_first
+        self._auth_message = bare + b"," + server_first
         self._state = _State.AWAITS_FINAL
         return server_first
 
@@ -92,9 +92,9 @@ class ScramServer:
         self._check_binding(_attribute(binding, b"c"))
         if not hmac.compare_digest(_attribute(nonce, b"r"), self._nonce):
             raise ProtocolViolation("invalid SCRAM response", details="Nonce does not match.")
-        self._signed += b"," + without_proof
+        self._auth_message += b"," + without_proof
         self._check_proof(_decoded(proof))
-        return b"v=" + base64.b64encode(sign(self._verifier.server_key, self._signed))
+        return b"v=" + base64.b64encode(sign(self._verifier.server_key, self._auth_message))
 
     def _check_binding_flag(self, flag: bytes, mechanism: str) -> None:
         """RFC 5802, section 6: what the client says it knows must fit what it chose and what we offered."""
@@ -128,7 +128,7 @@ class ScramServer:
         raise ProtocolViolation("unexpected SCRAM channel-binding attribute in client-final-message")
 
     def _check_proof(self, proof: bytes) -> None:
-        client_key = xor(proof, sign(self._verifier.stored_key, self._signed))
+        client_key = xor(proof, sign(self._verifier.stored_key, self._auth_message))
         if not hmac.compare_digest(hashlib.sha256(client_key).digest(), self._verifier.stored_key):
             raise AuthenticationFailed("password authentication failed")
 

@@ -21,6 +21,7 @@ DEFAULT_ITERATIONS: Final = 4096
 """PostgreSQL's `scram_iterations`, and the least RFC 7677 asks for."""
 KEY_BYTES: Final = 32
 _SALT_BYTES: Final = 16
+_PRINTABLE: Final = bytes(byte for byte in range(0x21, 0x7F) if byte != 0x2C)
 _TEXT: Final = re.compile(r"SCRAM-SHA-256\$([0-9]{1,9}):([^$:]+)\$([^$:]+):([^$:]+)")
 
 
@@ -97,7 +98,9 @@ def sign(key: bytes, message: bytes) -> bytes:
 
 def xor(left: bytes, right: bytes) -> bytes:
     """Bytes of equal length, combined bit by bit."""
-    return bytes(a ^ b for a, b in zip(left, right, strict=True))
+    if len(left) != len(right):
+        raise ValueError("bytes of different lengths")
+    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).to_bytes(len(left), "big")
 
 
 def fresh_nonce() -> str:
@@ -107,4 +110,4 @@ def fresh_nonce() -> str:
 
 def is_nonce(value: bytes) -> bool:
     """Whether these bytes are `printable` of RFC 5802, section 7, and not empty."""
-    return bool(value) and all(0x21 <= byte <= 0x7E and byte != 0x2C for byte in value)
+    return bool(value) and not value.translate(None, _PRINTABLE)

@@ -3,30 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 
 from proxy.client.turns import Turns
 
 
-async def test_a_piece_that_comes_alone_is_done_at_once() -> None:
-    done: list[int] = []
-    Turns().take(lambda: done.append(1))
-    assert done == [1]
+class Work:
+    """Pieces, each of which takes so many seconds of a clock."""
+
+    def __init__(self, piece_s: float) -> None:
+        self.done: list[bytes] = []
+        self._piece_s = piece_s
+        self._now = 0.0
+
+    def clock(self) -> float:
+        return self._now
+
+    def piece(self, data: bytes) -> None:
+        self._now += self._piece_s
+        self.done.append(data)
+
+
+async def test_what_came_in_the_same_turn_goes_first() -> None:
+    work = Work(0.001)
+    turns = Turns(work.clock)
+    turns.take(work.piece, b"a login")
+    work.done.append(b"a query")
+    await asyncio.sleep(0)
+    assert work.done == [b"a query", b"a login"]
 
 
 async def test_a_flood_lets_others_in_between_and_keeps_its_order() -> None:
-    turns = Turns()
-    done: list[int] = []
-    for number in range(20):
-        turns.take(partial(done.append, number))
-    at_first = len(done)
-    assert 0 < at_first < 20
+    work = Work(0.0001)
+    turns = Turns(work.clock)
+    pieces = [b"%d" % number for number in range(20)]
+    for data in pieces:
+        turns.take(work.piece, data)
     seen = []
-    while len(done) < 20:
+    while len(work.done) < 20:
         await asyncio.sleep(0)  # somebody else's turn
-        seen.append(len(done))
-    assert done == list(range(20))
-    assert len(seen) >= 3
-    turns.take(lambda: done.append(20))
+        seen.append(len(work.done))
+    assert work.done == pieces
+    assert len(seen) >= 5
+    turns.take(work.piece, b"late")
     await asyncio.sleep(0)
-    assert done[-1] == 20
+    assert work.done[-1] == b"late"
+
+
+async def test_however_long_a_piece_takes_each_turn_has_one() -> None:
+    work = Work(60.0)
+    turns = Turns(work.clock)
+    for data in (b"1", b"2"):
+        turns.take(work.piece, data)
+    await asyncio.sleep(0)
+    assert work.done == [b"1"]
+    await asyncio.sleep(0)
+    assert work.done == [b"1", b"2"]

@@ -40,6 +40,40 @@ def test_secrets_in_text_are_masked(text: str, safe: str) -> None:
     assert redact_text(text) == safe
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgres://app:hunter2@db/saas",
+        "PassWord=hunter2",
+        "PASSWORD 'hunter2'",
+        "SCRAM-SHA-256$4096:hunter2==$a:b",
+        "md5" + "0123456789abcdef" * 2,
+        "eyJhunter2.eyJzdWIi.c2ln-_x",
+    ],
+)
+def test_one_secret_among_many_harmless_fields_is_masked(value: str) -> None:
+    harmless: dict[str, object] = {"event": "client logged in", "user": "app", "waited_s": 1.5, "closed": True}
+    masked = redact_fields(harmless | {"reason": value})
+    assert masked["reason"] == redact_text(value) != value
+    assert masked | harmless == masked
+
+
+def test_a_field_is_masked_by_its_name_though_its_value_looks_harmless() -> None:
+    assert redact_fields({"user": "app", "api_key": "hunter2"}) == {"user": "app", "api_key": "***"}
+
+
+def test_harmless_fields_are_copied() -> None:
+    fields = {"user": "app"}
+    redact_fields(fields)["user"] = "another"
+    assert fields == {"user": "app"}
+
+
+def test_endless_text_in_a_field_is_cut() -> None:
+    (text,) = redact_fields({"reason": "x" * 1_000_000}).values()
+    assert isinstance(text, str)
+    assert len(text) < 21_000
+
+
 def test_secrets_are_found_at_any_depth() -> None:
     fields = {
         "cluster": {"password": "hunter2", "hosts": ["postgres://u:hunter2@h"]},
