@@ -36,8 +36,8 @@ async def work(line: int) -> None:
     logs.configure(settings.log.format, settings.log.level)
     structlog.contextvars.bind_contextvars(worker=place.index)
     gatehouse = Gatehouse(settings, None, place)
-    settle()
     await gatehouse.start()
+    settle()
     services = gatehouse.services
     post = CancelPost(place, services.cancel_keys.worker_of, lambda: services.limits.cancel_timeout_s + _MARGIN_S)
     services.pass_cancel = post.pass_on

@@ -57,8 +57,8 @@ def serve(config: ConfigOption) -> None:
         from proxy.app.gatehouse import Gatehouse
 
         gatehouse = Gatehouse(settings, config.absolute())
-        settle()
         await gatehouse.start()
+        settle()
         await gatehouse.serve_forever()
 
     async def supervise() -> int:
