@@ -216,12 +216,15 @@ class Shortcut:
         length += low * 256
         if data[1] or data[2] or length + 1 != size or data.find(b"\0", 5) != size - 1:
             return False
-        verdict = session.shared.verdicts.verdict(data[5:-1])
-        context = session.context
-        if not verdict.is_unremarkable or context.statements > MOST_SETS:
+        if not session.shared.verdicts.verdict(data[5:-1]).is_unremarkable:
             return False
         server = self._server_for(data)
         if server is None:
+            return True
+        # Not before: a tenant that has moved is noticed when a server is asked for.
+        context = session.context
+        if context.statements > MOST_SETS:
+            session.pump()
             return True
         session.intake.reader.clear()
         session.extended.own.unnamed = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from proxy.client.states import State
-from proxy.tenants.model import Tenant
+from proxy.tenants.model import PoolMode, SchemaPlacement, Tenant, Tier
 from proxy.wire import backend
 from tests.support.messages import (
     BOUND,
@@ -34,12 +34,14 @@ from tests.support.playbook import (
     PREFIX,
     RUN_CONTEXT,
     Did,
+    FakeServer,
     Play,
     Plays,
     acquire,
     client,
     granted,
     on_server,
+    policy_of,
     release,
     server,
     to_client,
@@ -248,3 +250,39 @@ def test_after_a_change_of_definitions_the_long_way_looks_at_the_statement(play:
     sent = b"".join(did.data for did in book.take() if did.what == "to_server")
     assert describe("S", on_server(1)) in sent
     assert bind(on_server(1), b"1") not in sent
+
+
+class Moving(Play):
+    """A client whose tenant turns out to live elsewhere when it asks for a server."""
+
+    moves = False
+
+    def acquire(self) -> FakeServer | None:
+        if self.moves:
+            self.session.change_tenant(MOVED, policy_of(MOVED, PoolMode.TRANSACTION))
+        return super().acquire()
+
+
+MOVED = Tenant("acme", SchemaPlacement("main", "saas", "tenant_acme"), Tier("basic"))
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "after a wait"])
+@pytest.mark.parametrize(
+    ("data", "own"),
+    [
+        (query("SELECT 1"), b"SELECT 1"),
+        (bind("find", b"1") + execute() + SYNC, on_server(1).encode()),
+        (parse("", PLAIN) + bind("", b"1") + execute() + SYNC, PLAIN.encode()),
+    ],
+    ids=["Query", "Bind", "Parse"],
+)
+def test_a_tenant_that_moved_gets_its_new_context(data: bytes, own: bytes, *, waits: bool) -> None:
+    book = prepared(Moving(ACME))
+    assert isinstance(book, Moving)
+    book.waits = waits
+    book.moves = True
+    book.session.client_data(data)
+    if waits:
+        book.session.granted(book.lend())
+    sent = b"".join(did.data for did in book.take() if did.what == "to_server")
+    assert sent.index(b"tenant_acme") < sent.index(own)
