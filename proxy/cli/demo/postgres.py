@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -50,12 +51,19 @@ rm -rf -- "$3"
 """
 
 
+_given_ports: Final[deque[int]] = deque(maxlen=100)
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody listened on a moment ago, and none that was told lately: the kernel may name the
+    same one twice in a row."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind((HOST, 0))
+            port: int = probe.getsockname()[1]
+        if port not in _given_ports:
+            _given_ports.append(port)
+            return port
 
 
 def cluster_template(binaries: PostgresBinaries, cache: Path, account: Account) -> Path:
