@@ -11,6 +11,8 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from proxy.wire import codes
+
 # Where the walk is. What is dropped comes at or above _DROPPED.
 NOTHING: Final = 0
 QUERY_ANSWER: Final = 1  # of a Query
@@ -90,8 +92,8 @@ def begin_of_answer(data: bytes, expected: int, status: int) -> int:
         if state == NOTHING or high:
             return -1
         length += low * 256 + middle * 65536
-        if length < 4:
-            return -1
+        if length < 4 or (length == 4 and code == codes.COMMAND_COMPLETE):
+            return -1  # not what PostgreSQL says: the ledger will complain
         pos += length + 1
         if state == _END:
             # A status byte and nothing behind it.

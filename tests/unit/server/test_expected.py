@@ -121,6 +121,7 @@ def test_whatever_the_server_says_nothing_is_taken_that_the_ledger_would_not_pas
         COLUMN + notice("01000") + complete("SELECT 0") + ready("I"),
         COLUMN + complete("SELECT 0") + status("TimeZone", "UTC") + ready("I"),
         COLUMN[:-1],
+        COLUMN + b"C\0\0\0\x04" + ready("I"),
         b"T\0\0\0\x03" + complete("SELECT 0") + ready("I"),
         b"T\x7f\xff\xff\xff" + complete("SELECT 0") + ready("I"),
     ],
