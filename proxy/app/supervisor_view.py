@@ -46,7 +46,8 @@ class SupervisorView:
         self._workers = workers
         self._folder = folder
         self._reloads = reloads
-        self._started_at = time.time()
+        self.version = __version__
+        self.started_at = time.time()
         self._lock = asyncio.Lock()
 
     async def refresh(self) -> None:
@@ -109,16 +110,6 @@ class SupervisorView:
     def gauges(self) -> GaugeSource:
         """What is there now."""
         return self
-
-    @property
-    def version(self) -> str:
-        """Gatehouse's version."""
-        return __version__
-
-    @property
-    def started_at(self) -> float:
-        """When the process started, in Unix seconds."""
-        return self._started_at
 
     def clients(self) -> Iterable[ClientCount]:
         """Clients by tenant and state."""

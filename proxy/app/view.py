@@ -66,7 +66,8 @@ class ProxyView:
         self._reloads = reloads
         self._health = health
         self._services = services
-        self._started_at = time.time()
+        self.version = __version__
+        self.started_at = time.time()
 
     @property
     def stats(self) -> ProxyStats:
@@ -77,16 +78,6 @@ class ProxyView:
     def gauges(self) -> GaugeSource:
         """What is there now."""
         return self
-
-    @property
-    def version(self) -> str:
-        """Gatehouse's version."""
-        return __version__
-
-    @property
-    def started_at(self) -> float:
-        """When the process started, in Unix seconds."""
-        return self._started_at
 
     def readiness(self) -> list[Check]:
         """Ready: the configuration is loaded, at least one cluster answers, and the process is not stopping."""

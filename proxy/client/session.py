@@ -28,7 +28,6 @@ from proxy.guard.model import SettingChange
 from proxy.guard.rules import GuardPolicy, judge_setting, judge_transaction
 from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
-from proxy.server.expected import NOTHING
 from proxy.server.ports import ServerPort
 from proxy.server.prepared import StatementCatalog
 from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, SYNC, Effect
@@ -392,7 +391,6 @@ class Session:
             self.is_watched = True
             self.sink.watch()
         server.ledger.failed = False
-        server.ledger.expected = NOTHING
         self.progress.status = self.status
 
     def inject_query(self, server: ServerPort) -> None:

@@ -11,14 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final, cast
 
 from proxy.errors import ProtocolViolation, ServerLost
-from proxy.server.expected import NOTHING
-from proxy.server.jobs import Job, Recovery, ResetJob
+from proxy.server.jobs import DISCARD, Job, Recovery, ResetJob
 from proxy.server.ledger import Ledger
 from proxy.server.ports import ServerPort, ServerUser
 from proxy.server.prepared import PreparedOnServer
 from proxy.wire import codes, frontend
 
-_DISCARD: Final = 2
 _LAST_WORDS_S: Final = 5.0
 """How long a connection that is closed may take for bytes that PostgreSQL has not read yet."""
 
@@ -149,10 +147,8 @@ class ServerConnection(ServerPort):
     def take_back(self) -> None:
         """Nobody holds it."""
         self.user = self._idle
-        ledger = self.ledger
-        ledger.owner = self._idle
-        ledger.failed = False
-        ledger.expected = NOTHING
+        self.ledger.owner = self._idle
+        self.ledger.failed = False
         self.set_reading(True)
 
     def set_reading(self, ready: bool) -> None:
@@ -194,7 +190,7 @@ class ServerConnection(ServerPort):
         """Clean the session; `done(False)` means that it must be closed."""
         # A reset drops the unnamed statement, as every Query does.
         self.prepared.unnamed = None
-        self.run(ResetJob(self.clean_answers, done, keeps_plans=level < _DISCARD), self._reset_timeout_s)
+        self.run(ResetJob(self.clean_answers, done, keeps_plans=level < DISCARD), self._reset_timeout_s)
 
     def run(self, job: Job, timeout_s: float) -> None:
         """Run a job of the proxy's own on an idle or abandoned connection; its callback is called exactly once."""

@@ -19,6 +19,9 @@ from proxy.wire.backend import ErrorFields
 if TYPE_CHECKING:
     from proxy.server.connection import ServerConnection
 
+DISCARD: Final = 2
+"""The level of reset that leaves nothing, plans included."""
+
 _RESET_KEEPING_PLANS: Final[bytes] = frontend.query(
     b"CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
     # Protocol-level statements are the proxy's own. One made by SQL could stand under the name of one of them, and hidden
@@ -28,7 +31,6 @@ _RESET_KEEPING_PLANS: Final[bytes] = frontend.query(
     b"FROM pg_catalog.pg_prepared_statement()"
 )
 _DISCARD_ALL: Final[bytes] = frontend.query(b"DISCARD ALL")
-_WITHOUT_PLANS: Final = 2
 _MAX_ANSWERS: Final = 1000
 _NO_SUCH_PORTAL: Final = b"gatehouse: the client is gone"
 
@@ -226,7 +228,7 @@ class ResetJob(QueryJob):
                 self._clean_answers[len(server.prepared)] = data + backend.READY[codes.IDLE]
             self._was_reset(server)
         else:
-            server.reset(_WITHOUT_PLANS, self._reset_done)
+            server.reset(DISCARD, self._reset_done)
 
     def _was_reset(self, server: ServerConnection) -> None:
         server.followed = ()
