@@ -92,7 +92,7 @@ def begin_of_answer(data: bytes, expected: int, status: int) -> int:
         if state == NOTHING or high:
             return -1
         length += low * 256 + middle * 65536
-        if length < 4 or (length == 4 and code == codes.COMMAND_COMPLETE):
+        if length <= 4 and (length < 4 or code == codes.COMMAND_COMPLETE):
             return -1  # not what PostgreSQL says: the ledger will complain
         pos += length + 1
         if state == _END:
