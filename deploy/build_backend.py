@@ -46,6 +46,11 @@ __all__ = [
 ]
 
 HOT_MODULES: Final = (
+    "proxy/net/links.py",
+    "proxy/net/poller.py",
+    "proxy/net/sockets.py",
+    "proxy/net/listening.py",
+    "proxy/net/mailbox.py",
     "proxy/wire/framing.py",
     "proxy/observe/counters.py",
     "proxy/guard/model.py",
@@ -96,6 +101,9 @@ HOT_MODULES: Final = (
     "proxy/wire/backend.py",
     "proxy/client/connection.py",
 )
+
+C_MODULES: Final = {"proxy.net._system": "proxy/net/_system.c"}
+"""Written in C, by hand; each has a twin in Python."""
 
 COMPILER_REQUIREMENTS: Final = ("mypy>=2.4,<3",)
 """mypyc comes with mypy; other majors generate other C."""
@@ -207,7 +215,7 @@ def _extensions(folder: Path) -> list[Extension]:
         target_dir=str(folder / "c"),
         group_name="gatehouse",
     )
-    return found
+    return [*found, *(Extension(name, [source]) for name, source in C_MODULES.items())]
 
 
 def _reason_for_plain() -> str:

@@ -11,90 +11,116 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final
+
+from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import ConfigError
+from proxy.net.listening import Listener
+from proxy.net.poller import Poller
+from proxy.net.sockets import SocketLink
 from proxy.server.sockets import keep_alive
 from proxy.settings.model import Keepalive, Listen
 
 _KEEPALIVE: Final = Keepalive()
 
-Factory = Callable[[bool], object]
-"""Makes the protocol of one connection; the argument says whether it came by the Unix socket."""
+Accept = Callable[[SocketLink, str, bool], None]
+"""Takes one connection: the link, who it is for the log, and whether it came by the Unix socket."""
 
 
 class Listeners:
-    """The open sockets."""
+    """The open sockets. `inherited`: of a worker, the Unix sockets that the supervisor listens on, path to descriptor."""
 
-    def __init__(self, inherited: Mapping[str, int] | None = None) -> None:
-        """`inherited`: of a worker, the Unix sockets that the supervisor listens on, path to file descriptor."""
+    def __init__(self, poller: Poller, log: FilteringBoundLogger, inherited: Mapping[str, int] | None = None) -> None:
+        self._poller = poller
+        self._log = log
         self._inherited = inherited
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[Listener] = []
         self._socket_paths: list[Path] = []
 
     @property
     def port(self) -> int:
         """The TCP port of the first place; 0 while there is none."""
-        for server in self._servers:
-            for sock in server.sockets:
-                address = sock.getsockname()
-                if isinstance(address, tuple):
-                    return int(address[1])
+        for listener in self._listeners:
+            address = listener.sock.getsockname()
+            if isinstance(address, tuple):
+                return int(address[1])
         return 0
 
-    async def open(self, listen: Listen, factory: Factory, section: str = "listen") -> None:
+    async def open(self, listen: Listen, accept: Accept, section: str = "listen") -> None:
         """Listen in one more place, that of this section of the configuration.
 
         Raises ConfigError for an address that can not be had; `close` is to be called then, too.
         """
-        loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(
-                lambda: cast(asyncio.Protocol, factory(False)),
-                listen.host,
-                listen.port,
-                backlog=listen.backlog,
-                reuse_port=self._inherited is not None or None,
-            )
+            await self._open_tcp(listen, accept)
         except OSError as error:
             raise can_not_listen(listen, section, error) from None
-        self._servers.append(server)
-        for sock in server.sockets:
-            # A client that vanished without a word may hold a server, and locks. Connections inherit this.
-            keep_alive(sock, _KEEPALIVE)
         if listen.unix_socket_dir is not None:
-            await self._open_unix(listen, factory, section)
+            path = socket_path(listen)
+            try:
+                self._open_unix(listen, path, accept)
+            except OSError as error:
+                raise can_not_listen_on_socket(path, section, error) from None
 
-    async def _open_unix(self, listen: Listen, factory: Factory, section: str) -> None:
-        loop = asyncio.get_running_loop()
-        path = socket_path(listen)
+    async def _open_tcp(self, listen: Listen, accept: Accept) -> None:
+        """All addresses of the host."""
+        found = await asyncio.get_running_loop().getaddrinfo(
+            listen.host or None, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        for family, _, _, _, address in dict.fromkeys(found):
+            sock = socket.create_server(
+                address, family=family, backlog=listen.backlog, reuse_port=self._inherited is not None
+            )
+            # Connections inherit both. A client that vanished without a word may hold a server, and locks.
+            keep_alive(sock, _KEEPALIVE)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._listen(sock, lambda link, peer: accept(link, f"{peer[0]}:{peer[1]}", False))
+
+    def _open_unix(self, listen: Listen, path: Path, accept: Accept) -> None:
         if self._inherited is not None:
             sock = socket.socket(fileno=self._inherited[str(path)])
-            self._servers.append(
-                await loop.create_unix_server(
-                    lambda: cast(asyncio.Protocol, factory(True)), sock=sock, backlog=listen.backlog
-                )
-            )
-            return
-        try:
-            # A socket that a killed process left is replaced: the TCP port is ours, so nobody listens there.
-            server = await loop.create_unix_server(
-                lambda: cast(asyncio.Protocol, factory(True)), str(path), backlog=listen.backlog
-            )
-            self._servers.append(server)
+        else:
+            sock = listen_on_unix_socket(path, listen)
             self._socket_paths.append(path)
-            path.chmod(int(listen.unix_socket_mode, 8))
-        except OSError as error:
-            raise can_not_listen_on_socket(path, section, error) from None
+        self._listen(sock, lambda link, _peer: accept(link, "unix", True))
+
+    def _listen(self, sock: socket.socket, accept: Callable[[SocketLink, Any], None]) -> None:
+        sock.setblocking(False)
+        self._listeners.append(Listener(self._poller, sock, accept, self._can_not_accept))
+
+    def _can_not_accept(self, error: OSError) -> None:
+        self._log.error(
+            "clients can not be accepted",
+            reason=_reason(error),
+            hint="If descriptors have run out, raise the limit on open files (ulimit -n, LimitNOFILE=).",
+        )
 
     def close(self) -> None:
         """Take no new connections; those there are stay."""
-        for server in self._servers:
-            server.close()
-        self._servers.clear()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
         for path in self._socket_paths:
             path.unlink(missing_ok=True)
         self._socket_paths.clear()
+
+
+def listen_on_unix_socket(path: Path, listen: Listen) -> socket.socket:
+    """A Unix socket at `path` that replaces what a killed process left there. Raises OSError."""
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        # Renamed into place: nobody finds it with other rights than it shall have.
+        made = path.with_name(f"{path.name}.new")
+        made.unlink(missing_ok=True)
+        sock.bind(str(made))
+        made.chmod(int(listen.unix_socket_mode, 8))
+        sock.listen(listen.backlog)
+        made.rename(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def socket_path(listen: Listen) -> Path:

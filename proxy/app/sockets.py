@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from proxy.app.listeners import can_not_listen, can_not_listen_on_socket, socket_path
+from proxy.app.listeners import can_not_listen, can_not_listen_on_socket, listen_on_unix_socket, socket_path
 from proxy.errors import ConfigError
 from proxy.settings.model import Listen, Settings
 
@@ -69,21 +69,10 @@ class SharedSockets:
             if listen.unix_socket_dir is not None:
                 path = socket_path(listen)
                 try:
-                    self._open_unix(listen, path)
+                    sock = self._sockets[path] = listen_on_unix_socket(path, listen)
+                    sock.setblocking(False)
                 except OSError as error:
                     raise can_not_listen_on_socket(path, section, error) from None
-
-    def _open_unix(self, listen: Listen, path: Path) -> None:
-        sock = socket.socket(socket.AF_UNIX)
-        self._sockets[path] = sock
-        # Renamed into place: it replaces what a killed process left, and no worker's loop unlinks it as its own.
-        made = path.with_name(f"{path.name}.new")
-        made.unlink(missing_ok=True)
-        sock.bind(str(made))
-        made.chmod(int(listen.unix_socket_mode, 8))
-        sock.listen(listen.backlog)
-        sock.setblocking(False)
-        made.rename(path)
 
     def close(self) -> None:
         """Close and remove them."""

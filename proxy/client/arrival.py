@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import ssl
 from abc import abstractmethod
-from typing import Final, cast
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
@@ -19,6 +19,9 @@ from proxy.client.login import Authenticated, Cancel, ClientLogin, Closed, Login
 from proxy.client.ports import SessionSink
 from proxy.client.services import ClientServices, too_many_logins
 from proxy.errors import ErrorKind, LoginTimeout, ProtocolViolation, ProxyError, ShuttingDown, TenantUnavailable
+from proxy.net.links import Link, Receiver
+from proxy.net.sockets import SocketLink
+from proxy.net.tls import accept_tls
 from proxy.observe.logs import log_proxy_error
 from proxy.tenants.model import PoolMode
 from proxy.wire import backend
@@ -29,7 +32,7 @@ _LAST_WORDS_S: Final = 5.0
 """How long a connection that is closed may take for bytes that the client has not read yet."""
 
 
-class Arrival(SessionSink):
+class Arrival(SessionSink, Receiver):
     """One client before it has a session; `ClientConnection` goes on from there. `mode`: what its listener decides."""
 
     def __init__(self, services: ClientServices, *, is_unix: bool, mode: PoolMode | None = None) -> None:
@@ -38,7 +41,7 @@ class Arrival(SessionSink):
         self._listener_mode = mode
         self._login: ClientLogin | None = None
         self._held_back: list[bytes] | None = None  # bytes that came while TLS starts or admission is under way
-        self._transport: asyncio.Transport | None = None
+        self._link: Link | None = None  # None while TLS starts, too
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_over = False
@@ -57,13 +60,12 @@ class Arrival(SessionSink):
     def _end(self, reason: str) -> None:
         """The connection is being closed: give back everything; to be called any number of times."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client connected."""
+    def connection_made(self, link: Link, peer: str) -> None:
+        """A client connected; `peer` is for the log."""
         services = self._services
-        self._transport = cast(asyncio.Transport, transport)
+        self._link = link
         services.stats.connections_total += 1
-        peer = transport.get_extra_info("peername")
-        self._call_it(client="unix" if self._is_unix else f"{peer[0]}:{peer[1]}" if peer else "?")
+        self._call_it(client=peer)
         self._login = ClientLogin(
             directory=services.directory,
             mock_secret=services.mock_secret,
@@ -77,6 +79,7 @@ class Arrival(SessionSink):
             self._reject(shutting_down())
         elif services.census.logging_in > services.limits.max_logins:
             self._reject(too_many_logins(services.limits.max_logins))
+        link.set_receiver(self)
 
     def _call_it(self, **fields: str) -> None:
         """What the log is to say of this client from now on."""
@@ -119,19 +122,15 @@ class Arrival(SessionSink):
             self._services.stats.received_bytes += len(data)
             self._handle(self._login.receive(data))
 
-    def eof_received(self) -> bool | None:
-        """The client closed its side; what it sent is not worth answering."""
-        return None
-
     def to_client(self, data: bytes) -> None:
         """Send bytes to the client."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
+        if self._link is not None:
+            self._link.write(data)
 
     def abort(self) -> None:
         """Close the connection without waiting for anything."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self._link is not None:
+            self._link.abort()
 
     def _handle(self, events: list[LoginEvent]) -> None:
         for event in events:
@@ -176,25 +175,23 @@ class Arrival(SessionSink):
 
     async def _start_tls(self) -> None:
         services = self._services
-        assert self._transport is not None
+        plain = self._link
+        assert isinstance(plain, SocketLink)
         assert self._login is not None
         assert services.tls is not None
-        loop = asyncio.get_running_loop()
         self._is_in_handshake = True
-        self._transport.write(b"S")
+        self._link = None
+        plain.write(b"S")
         try:
-            started = await loop.start_tls(
-                self._transport, cast(asyncio.Protocol, self), services.tls, server_side=True
-            )
-        except (OSError, ssl.SSLError, ConnectionError) as error:
+            encrypted = await accept_tls(plain, services.tls)
+        except (OSError, ssl.SSLError) as error:
             self._log.info("TLS handshake failed", reason=str(error))
             self._close()
             return
-        if started is None or self._is_over:
-            return
         self._is_in_handshake = False
-        self._transport = started
+        self._link = encrypted
         self._login.tls_started(services.channel_binding)
+        encrypted.set_receiver(self)
         self._go_on()
 
     def _go_on(self) -> None:
@@ -268,11 +265,11 @@ class Arrival(SessionSink):
 
     def _close(self) -> None:
         """Send what is queued, then close."""
-        transport = self._transport
-        if transport is not None:
-            transport.close()
-            if transport.get_write_buffer_size():
-                asyncio.get_running_loop().call_later(_LAST_WORDS_S, transport.abort)
+        link = self._link
+        if link is not None:
+            link.close()
+            if link.unsent_bytes:
+                asyncio.get_running_loop().call_later(_LAST_WORDS_S, link.abort)
         self._end(self._ending or "closed")
 
 

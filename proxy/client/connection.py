@@ -28,6 +28,7 @@ from proxy.errors import (
     ServerLost,
     TenantMoved,
 )
+from proxy.net.links import Link
 from proxy.observe.logs import log_proxy_error
 from proxy.pool.limits import PoolKey
 from proxy.pool.pool import Pool
@@ -62,13 +63,13 @@ class ClientConnection(Arrival):
         self.admitted: Admitted | None = None
         self.session: Session | None = None
 
-    # asyncio.Protocol.
+    # Receiver.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, link: Link, peer: str) -> None:
         """A client connected."""
         self._services.census.connections.add(self)
         self._services.census.present.add(self)
-        super().connection_made(transport)
+        super().connection_made(link, peer)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -458,16 +459,13 @@ class ClientConnection(Arrival):
 
     def _update_reading(self) -> None:
         session = self.session
-        if session is None or self._transport is None or self._transport.is_closing():
+        if session is None or self._link is None:
             return
         wanted = self._server_takes and self._client_takes and not session.input_is_full
         if wanted == self._is_reading:
             return
         self._is_reading = wanted
-        if wanted:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()
+        self._link.set_reading(wanted)
 
     # TimedClient.
 

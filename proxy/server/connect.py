@@ -6,18 +6,21 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 from proxy.auth.scram import SaltedPasswords, tls_server_end_point
 from proxy.errors import ProxyError, ServerLoginFailed, ServerUnreachable
+from proxy.net.connecting import connect_tcp, connect_unix
+from proxy.net.links import Link
+from proxy.net.mailbox import Mailbox
+from proxy.net.poller import Poller
+from proxy.net.tls import TlsLink, connect_tls
 from proxy.server.connection import ServerConnection
 from proxy.server.login import Compute, Failed, LoggedIn, Send, ServerLogin, ServerLoginEvent, Warn
-from proxy.server.sockets import set_keepalive
+from proxy.server.sockets import keep_alive
 from proxy.settings.hosts import HostPort
 from proxy.settings.model import Cluster
 from proxy.wire import frontend
-
-_READ_BYTES = 64 * 1024
 
 
 class ServerLog(Protocol):
@@ -34,6 +37,7 @@ class ServerOptions:
     max_prepared_statements: int
     reset_timeout_s: float
     cancel_timeout_s: float
+    poller: Poller
 
 
 class Connector:
@@ -74,7 +78,7 @@ class Connector:
                 failure = error
             except ServerLoginFailed as error:
                 raise self._named(error) from None
-            except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
+            except (OSError, ssl.SSLError) as error:
                 failure = self._unreachable(host, error)
         assert failure is not None
         raise self._named(failure) from None
@@ -85,13 +89,12 @@ class Connector:
         for host in self._cluster.hosts:
             try:
                 async with asyncio.timeout(self._cluster.connect_timeout_s):
-                    _, writer, _ = await self._connect(host)
-                # Not aborted: PostgreSQL would log a reset connection each time.
-                writer.close()
+                    link, _ = await self._connect(host)
+                link.close()
                 return
             except ServerUnreachable as error:
                 failure = error
-            except (OSError, ssl.SSLError, asyncio.IncompleteReadError) as error:
+            except (OSError, ssl.SSLError) as error:
                 failure = self._unreachable(host, error)
         assert failure is not None
         raise failure
@@ -115,11 +118,11 @@ class Connector:
     async def _open_host(
         self, host: HostPort, database: str, user: str, on_lost: Callable[[ServerConnection], None]
     ) -> ServerConnection:
-        reader, writer, is_tls = await self._connect(host)
+        link, mailbox = await self._connect(host)
         try:
-            logged_in = await self._log_in(reader, writer, host, database, user, is_tls=is_tls)
+            logged_in = await self._log_in(link, mailbox, host, database, user)
         except BaseException:
-            writer.transport.abort()
+            link.abort()
             raise
         connection = ServerConnection(
             address=str(host),
@@ -132,29 +135,34 @@ class Connector:
             cancel=lambda pid, key: self._cancel(host, pid, key),
             on_lost=on_lost,
         )
-        transport = writer.transport
-        transport.set_protocol(cast(asyncio.Protocol, connection))
-        connection.login_stream = writer
-        connection.connection_made(transport)
+        connection.attach(link)
         if logged_in.leftover:
             connection.data_received(logged_in.leftover)
+        mailbox.hand_over(connection)
         return connection
 
-    async def _connect(self, host: HostPort) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bool]:
-        """A connection, encrypted if that is wanted and to be had."""
+    async def _connect(self, host: HostPort) -> tuple[Link, Mailbox]:
+        """A connection, encrypted if that is wanted and to be had, and where its bytes are read."""
+        poller = self._options.poller
         if host.is_unix:
-            reader, writer = await asyncio.open_unix_connection(host.socket_path)
-            return reader, writer, False
-        reader, writer = await asyncio.open_connection(host.host, host.port)
+            unix = await connect_unix(poller, host.socket_path)
+            return unix, Mailbox(unix)
+        plain = await connect_tcp(poller, host.host, host.port)
+        mailbox = Mailbox(plain)
         try:
-            set_keepalive(writer, self._cluster.keepalive)
+            keep_alive(plain.sock, self._cluster.keepalive)
             if self._tls is None:
-                return reader, writer, False
-            writer.write(frontend.SSL_REQUEST)
-            answer = await reader.readexactly(1)
+                return plain, mailbox
+            plain.write(frontend.SSL_REQUEST)
+            answer = await mailbox.read()
+            if len(answer) > 1:
+                # It was never encrypted, and may be a third party's (CVE-2021-23222).
+                raise OSError("unencrypted data behind the answer to the SSL request")
             if answer == b"S":
-                await writer.start_tls(self._tls, server_hostname=host.host)
-                return reader, writer, True
+                encrypted = await connect_tls(plain, self._tls, host.host)
+                return encrypted, Mailbox(encrypted)
+            if not answer:
+                raise OSError("the server closed the connection when it was asked for TLS")
             if self._cluster.tls.mode != "prefer":
                 raise ServerUnreachable(
                     f'the database server of cluster "{self._name}" does not support TLS',
@@ -162,38 +170,36 @@ class Connector:
                     server=str(host),
                 )
         except BaseException:
-            writer.transport.abort()
+            plain.abort()
             raise
-        return reader, writer, False
+        return plain, mailbox
 
     async def _log_in(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        link: Link,
+        mailbox: Mailbox,
         host: HostPort,
         database: str,
         user: str,
-        *,
-        is_tls: bool,
     ) -> LoggedIn:
         login = ServerLogin(
             user=user,
             database=database,
             password=self._password(),
             parameters=self._options.baseline,
-            is_tls=is_tls,
-            channel_binding=_channel_binding(writer) if is_tls else None,
+            is_tls=isinstance(link, TlsLink),
+            channel_binding=_channel_binding(link) if isinstance(link, TlsLink) else None,
             salted=self._salted,
         )
-        writer.write(login.start())
+        link.write(login.start())
         events: list[ServerLoginEvent] = []
         while True:
             while not events:
-                data = await reader.read(_READ_BYTES)
+                data = await mailbox.read()
                 events = login.receive(data) if data else login.eof()
             match event := events.pop(0):
                 case Send():
-                    writer.write(event.data)
+                    link.write(event.data)
                 case Compute():
                     events += login.computed(await asyncio.to_thread(event.work))
                 case Warn():
@@ -212,14 +218,15 @@ class Connector:
         is_sent = False
         try:
             async with asyncio.timeout(self._options.cancel_timeout_s):
-                reader, writer, _ = await self._connect(host)
+                link, mailbox = await self._connect(host)
                 try:
                     is_sent = True
-                    writer.write(frontend.cancel_request(pid, key))
-                    await reader.read()
+                    link.write(frontend.cancel_request(pid, key))
+                    while await mailbox.read():
+                        pass
                 finally:
-                    writer.transport.abort()
-        except (OSError, TimeoutError, ProxyError, asyncio.IncompleteReadError) as error:
+                    link.abort()
+        except (OSError, TimeoutError, ProxyError) as error:
             self._log.warning(
                 "cancel request not delivered", cluster=self._name, server=str(host), reason=str(error) or "no answer"
             )
@@ -246,6 +253,6 @@ def tls_context(cluster: Cluster) -> ssl.SSLContext | None:
     return context
 
 
-def _channel_binding(writer: asyncio.StreamWriter) -> bytes | None:
-    certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+def _channel_binding(link: TlsLink) -> bytes | None:
+    certificate = link.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
     return tls_server_end_point(certificate) if certificate else None

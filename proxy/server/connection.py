@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, cast
+from typing import Final
 
 from proxy.errors import ProtocolViolation, ServerLost
+from proxy.net.links import Link, Receiver
 from proxy.server.jobs import DISCARD, Job, Recovery, ResetJob
 from proxy.server.ledger import Ledger
 from proxy.server.ports import ServerPort, ServerUser
@@ -21,8 +22,8 @@ _LAST_WORDS_S: Final = 5.0
 """How long a connection that is closed may take for bytes that PostgreSQL has not read yet."""
 
 
-class ServerConnection(ServerPort):
-    """A logged-in connection to PostgreSQL, as a protocol of asyncio's (not by its base class, which is not compiled).
+class ServerConnection(ServerPort, Receiver):
+    """A logged-in connection to PostgreSQL.
 
     `reset_timeout_s`: how long a reset may take. `when_gone` is called when
     the connection is closed, whoever closed it.
@@ -56,7 +57,7 @@ class ServerConnection(ServerPort):
         self._idle = IdleUser(self)
         self.user: ServerUser = self._idle
         self.ledger = Ledger(self._idle)
-        self._transport: asyncio.Transport | None = None
+        self._link: Link | None = None
         self.takes_bytes = True
         self._reads = True
         self._retired_because = ""
@@ -67,18 +68,15 @@ class ServerConnection(ServerPort):
         self.is_closed = False
         self.close_reason = ""
         self.when_gone: Callable[[], None] = _nothing
-        # The stream that the login was done with closes the transport when it is forgotten.
-        self.login_stream: object | None = None
 
     def __repr__(self) -> str:
         return f"<server {self.address} pid {self.pid}>"
 
-    # asyncio.Protocol.
+    # Receiver.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take over a transport whose login is done."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.resume_reading()
+    def attach(self, link: Link) -> None:
+        """Take over a link whose login is done; what comes over it is for whoever makes this its receiver."""
+        self._link = link
 
     def data_received(self, data: bytes) -> None:
         """Bytes from PostgreSQL."""
@@ -95,10 +93,6 @@ class ServerConnection(ServerPort):
                     pid=self.pid,
                 ),
             )
-
-    def eof_received(self) -> bool | None:
-        """PostgreSQL closed its side."""
-        return None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
@@ -124,8 +118,8 @@ class ServerConnection(ServerPort):
             return
         self.is_closed = True
         self.close_reason = reason
-        if self._transport is not None:
-            self._transport.abort()
+        if self._link is not None:
+            self._link.abort()
         self._lose(error)
 
     def _lose(self, error: ServerLost) -> None:
@@ -137,8 +131,8 @@ class ServerConnection(ServerPort):
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
-        if self._transport is not None and not self.is_closed:
-            self._transport.write(data)
+        if self._link is not None and not self.is_closed:
+            self._link.write(data)
 
     def lend(self, user: ServerUser) -> None:
         """Make `user` the holder; its session sets the ledger's owner."""
@@ -153,13 +147,10 @@ class ServerConnection(ServerPort):
 
     def set_reading(self, ready: bool) -> None:
         """Whether PostgreSQL's bytes are wanted for now: the client's side of flow control."""
-        if ready == self._reads or self._transport is None or self.is_closed:
+        if ready == self._reads or self._link is None or self.is_closed:
             return
         self._reads = ready
-        if ready:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()
+        self._link.set_reading(ready)
 
     # For the pool.
 
@@ -210,19 +201,19 @@ class ServerConnection(ServerPort):
         self.is_closed = True
         self.close_reason = reason
         user, self.user = self.user, self._idle
-        transport = self._transport
-        if transport is not None:
-            transport.write(frontend.TERMINATE)
-            transport.close()
-            if transport.get_write_buffer_size():
-                asyncio.get_running_loop().call_later(_LAST_WORDS_S, transport.abort)
+        link = self._link
+        if link is not None:
+            link.write(frontend.TERMINATE)
+            link.close()
+            if link.unsent_bytes:
+                asyncio.get_running_loop().call_later(_LAST_WORDS_S, link.abort)
         if isinstance(user, Job):
             user.server_lost(ServerLost(f"closed: {reason}"))
 
     def abort(self) -> None:
         """Close it without waiting for anything."""
-        if self._transport is not None:
-            self._transport.abort()
+        if self._link is not None:
+            self._link.abort()
 
     # Cancel.
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 
 from proxy.settings.model import Keepalive
 
 
-def set_keepalive(connection: asyncio.StreamWriter, keepalive: Keepalive) -> None:
-    """Have the kernel find out when the other side vanished without a word."""
-    sock = connection.get_extra_info("socket")
-    if sock is not None:
-        keep_alive(sock, keepalive)
-
-
 def keep_alive(sock: socket.socket, keepalive: Keepalive) -> None:
-    """The same for a socket, and for what a listening one accepts (seconds; Linux and macOS names differ)."""
+    """Have the kernel find out when the other side vanished without a word; what a listening socket accepts inherits it.
+
+    Times are seconds; Linux and macOS names differ.
+    """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     idle = getattr(socket, "TCP_KEEPIDLE", None) or getattr(socket, "TCP_KEEPALIVE", None)
     options = (

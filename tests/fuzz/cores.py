@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
-from typing import Final, cast
+from typing import Final
 
 from proxy.client.states import State
 from proxy.errors import ContextFailed, ProtocolViolation, ProxyError
+from proxy.net.links import Link
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Recovery
 from proxy.server.ledger import Ledger
@@ -315,8 +316,8 @@ def _settle(owed: Sequence[_Owed], pieces: Sequence[bytes]) -> tuple[list[object
     return [*told.log, forwarded], False
 
 
-class _Transport:
-    """A transport that goes nowhere."""
+class _Link(Link):
+    """Goes nowhere."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -328,15 +329,15 @@ class _Transport:
     def abort(self) -> None:
         self.is_open = False
 
-    close = abort
+    def close(self) -> None:
+        self.is_open = False
 
-    def get_write_buffer_size(self) -> int:
+    @property
+    def unsent_bytes(self) -> int:
         return 0
 
-    def resume_reading(self) -> None:
+    def set_reading(self, wanted: bool) -> None:
         pass
-
-    pause_reading = resume_reading
 
 
 _RESET_ANSWER: Final = [
@@ -372,7 +373,7 @@ async def _job(rng: Random) -> None:
         cancel=cancel,
         on_lost=lost.append,
     )
-    server.connection_made(cast(asyncio.Transport, _Transport()))
+    server.attach(_Link())
     answered: list[bool] = []
     kind = rng.randrange(3)
     if kind == 0:

@@ -19,6 +19,7 @@ from proxy.auth.scram import SaltedPasswords
 from proxy.cli.demo.postgres import free_port
 from proxy.client.connection import ClientConnection
 from proxy.errors import ProxyError
+from proxy.net.links import Link, Receiver
 from proxy.server.connection import ServerConnection
 from proxy.server.ledger import Ledger
 from proxy.server.login import Compute, Send, ServerLogin
@@ -131,22 +132,23 @@ class CoreStage(Play):
 # Whole connections.
 
 
-class _Transport(asyncio.Transport):
+class _Link(Link):
     """Takes what is written, at once."""
 
     def __init__(self, taken: list[bytes]) -> None:
-        super().__init__()
-        self.write = taken.append  # type: ignore[method-assign, assignment]
+        self._taken = taken
 
-    def is_closing(self) -> bool:
-        return False
+    def set_receiver(self, receiver: Receiver) -> None: ...
+    def write(self, data: bytes) -> None:
+        self._taken.append(data)
 
-    def pause_reading(self) -> None: ...
-    def resume_reading(self) -> None: ...
     def close(self) -> None: ...
     def abort(self) -> None: ...
-    def get_write_buffer_size(self) -> int:
+    @property
+    def unsent_bytes(self) -> int:
         return 0
+
+    def set_reading(self, wanted: bool) -> None: ...
 
 
 class WholeStage:
@@ -160,7 +162,7 @@ class WholeStage:
         self.sent_to_client = sent_to_client
         self._client = client
         self._server = server
-        server.connection_made(_Transport(self.sent_to_server))
+        server.attach(_Link(self.sent_to_server))
 
     def from_client(self, data: bytes) -> None:
         self._client.data_received(data)
@@ -177,18 +179,24 @@ class Theatre:
         self._pretend = _pretend()
         self._salted = SaltedPasswords()
         self._clients: list[ClientConnection] = []
+        self._links: dict[ServerConnection, Link | None] = {}
+
+    def servers(self) -> list[ServerConnection]:
+        """All server connections."""
+        return [server for servers in self._gatehouse._open.values() for server in servers]
 
     async def stage(self) -> WholeStage:
         """A client that is logged in, and the server."""
         client, heard = await self.log_in()
-        (server,) = (server for servers in self._gatehouse._open.values() for server in servers)
+        (server,) = self.servers()
+        self._links[server] = server._link
         return WholeStage(client, server, self._pretend, heard)
 
     async def log_in(self) -> tuple[ClientConnection, list[bytes]]:
         """A client that is logged in, and where what it hears will be."""
-        client = self._gatehouse._client_connection(None, True)
+        client = self._gatehouse.client_connection(None, is_unix=True)
         heard: list[bytes] = []
-        client.connection_made(_Transport(heard))
+        client.connection_made(_Link(heard), "unix")
         self._clients.append(client)
         login = ServerLogin(
             user="app.acme",
@@ -221,6 +229,9 @@ class Theatre:
         for client in self._clients:
             client.connection_lost(None)
         self._clients.clear()
+        for server, link in self._links.items():
+            if link is not None:
+                server.attach(link)
 
 
 @asynccontextmanager
@@ -235,14 +246,7 @@ async def theatre(folder: Path) -> AsyncIterator[Theatre]:
             yield opened
         finally:
             opened.send_away()
-            _give_transports_back(gatehouse)
             await gatehouse.stop(immediate=True)
-
-
-def _give_transports_back(gatehouse: Gatehouse) -> None:
-    for servers in gatehouse._open.values():
-        for server in servers:
-            server.connection_made(cast(asyncio.StreamWriter, server.login_stream).transport)
 
 
 async def _let_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

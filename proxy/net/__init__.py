@@ -1,0 +1,1 @@
+"""Sockets: what reads, writes and accepts them, below everything that knows what the bytes mean."""

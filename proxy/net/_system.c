@@ -1,0 +1,144 @@
+/* The three system calls of a query's way, without what the socket module adds to them.
+ *
+ * None of them can block here, so the interpreter's lock is kept: to give it up and take it again costs as much as all the
+ * rest, and whoever computes in another thread (a reload, say) would keep the loop waiting for it at each call.
+ * system.py has the same in Python, and says what they mean.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <errno.h>
+#include <sys/socket.h>
+#ifdef __linux__
+#include <sys/epoll.h>
+#endif
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* Python ignores SIGPIPE as it is. */
+#endif
+
+#define CHUNK_BYTES 65536
+#define EVENTS_PER_LOOK 64
+
+static int
+descriptor(PyObject *number)
+{
+    long fd = PyLong_AsLong(number);
+    if (fd == -1 && PyErr_Occurred()) {
+        return -1;
+    }
+    if (fd < 0 || fd > INT_MAX) {
+        PyErr_SetString(PyExc_ValueError, "not a file descriptor");
+        return -1;
+    }
+    return (int)fd;
+}
+
+static int
+would_block(void)
+{
+    return errno == EAGAIN || errno == EWOULDBLOCK;
+}
+
+static PyObject *
+system_receive(PyObject *module, PyObject *number)
+{
+    /* One for all: what was read is copied out before anybody else can read, for the lock is kept. */
+    static char chunk[CHUNK_BYTES];
+    ssize_t count;
+    int fd = descriptor(number);
+    if (fd < 0) {
+        return NULL;
+    }
+    do {
+        count = recv(fd, chunk, sizeof(chunk), MSG_DONTWAIT);
+    } while (count < 0 && errno == EINTR);
+    if (count >= 0) {
+        return PyBytes_FromStringAndSize(chunk, count);
+    }
+    if (would_block()) {
+        Py_RETURN_NONE;
+    }
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+static PyObject *
+system_send(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
+{
+    Py_buffer view;
+    ssize_t count;
+    int fd;
+    if (given != 2) {
+        PyErr_SetString(PyExc_TypeError, "send takes a descriptor and bytes");
+        return NULL;
+    }
+    fd = descriptor(arguments[0]);
+    if (fd < 0 || PyObject_GetBuffer(arguments[1], &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    do {
+        count = send(fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0 && would_block()) {
+        count = 0;
+    }
+    if (count < 0) {
+        PyErr_SetFromErrno(PyExc_OSError); /* Before the buffer's owner can change errno. */
+    }
+    PyBuffer_Release(&view);
+    return count < 0 ? NULL : PyLong_FromSsize_t(count);
+}
+
+#ifdef __linux__
+static PyObject *
+system_look(PyObject *module, PyObject *epoll)
+{
+    struct epoll_event events[EVENTS_PER_LOOK];
+    PyObject *found;
+    int count, at;
+    int fd = PyObject_AsFileDescriptor(epoll);
+    if (fd < 0) {
+        return NULL;
+    }
+    do {
+        count = epoll_wait(fd, events, EVENTS_PER_LOOK, 0);
+    } while (count < 0 && errno == EINTR);
+    if (count < 0) {
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    found = PyList_New(2 * (Py_ssize_t)count);
+    for (at = 0; found != NULL && at < count; at++) {
+        PyObject *ready = PyLong_FromLong(events[at].data.fd);
+        PyObject *which = PyLong_FromUnsignedLong(events[at].events);
+        if (ready == NULL || which == NULL) {
+            Py_XDECREF(ready);
+            Py_XDECREF(which);
+            Py_CLEAR(found);
+            break;
+        }
+        PyList_SET_ITEM(found, 2 * at, ready);
+        PyList_SET_ITEM(found, 2 * at + 1, which);
+    }
+    return found;
+}
+#endif
+
+static PyMethodDef functions[] = {
+    {"receive", system_receive, METH_O, NULL},
+    {"send", (PyCFunction)(void (*)(void))system_send, METH_FASTCALL, NULL},
+#ifdef __linux__
+    {"look", system_look, METH_O, NULL},
+#endif
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, "proxy.net._system", NULL, 0, functions, NULL, NULL, NULL, NULL,
+};
+
+PyMODINIT_FUNC
+PyInit__system(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,68 @@
+"""Sockets that listen, and what they accept."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from proxy.net.poller import READABLE, Poller, Watched
+from proxy.net.sockets import SocketLink
+
+_ACCEPTED_PER_LOOK: Final = 16
+"""Then those have their turn who are connected already."""
+_RETRY_S: Final = 1.0
+
+Accept = Callable[[SocketLink, Any], None]
+"""Takes one connection, and the address of its other end as the socket module has it."""
+
+
+class Listener(Watched):
+    """Accepts connections on a socket that listens and does not block, which is its own from now on.
+
+    `on_error` is called when nothing can be accepted, as when descriptors run out; it is tried again a moment later.
+    """
+
+    def __init__(
+        self, poller: Poller, sock: socket.socket, accept: Accept, on_error: Callable[[OSError], None]
+    ) -> None:
+        self._poller = poller
+        self._sock = sock
+        self._accept = accept
+        self._on_error = on_error
+        self._is_watched = False
+        self._retry: asyncio.TimerHandle | None = None
+        self._watch()
+
+    @property
+    def sock(self) -> socket.socket:
+        """The socket, to ask it for its address."""
+        return self._sock
+
+    def ready(self, events: int) -> None:
+        """Clients wait."""
+        try:
+            for _ in range(_ACCEPTED_PER_LOOK):
+                sock, address = self._sock.accept()
+                sock.setblocking(False)
+                self._accept(SocketLink(self._poller, sock), address)
+        except (BlockingIOError, ConnectionAbortedError):
+            pass
+        except OSError as error:
+            self._on_error(error)
+            self._poller.forget(self._sock.fileno())
+            self._is_watched = False
+            self._retry = self._poller.loop.call_later(_RETRY_S, self._watch)
+
+    def _watch(self) -> None:
+        self._is_watched = True
+        self._poller.watch(self._sock.fileno(), self, READABLE)
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._retry is not None:
+            self._retry.cancel()
+        if self._is_watched:
+            self._poller.forget(self._sock.fileno())
+        self._sock.close()

@@ -1,0 +1,222 @@
+"""A plain socket, TCP or Unix, as a link.
+
+It does what asyncio's transports do, for the one kind of receiver that there is here: a chunk is read and handed on, and
+what is written goes to the kernel at once.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import Final
+
+from proxy.net.links import Link, Receiver
+from proxy.net.poller import READABLE, WRITABLE, Poller, Watched
+from proxy.net.system import receive, send
+
+_HIGH_WATER_BYTES: Final = 65536
+_LOW_WATER_BYTES: Final = 16384
+"""asyncio's own marks for when a writer is to wait and to go on."""
+_MOST_BUFFERS: Final = 64
+"""In one call; the kernel takes 1024 at most."""
+
+
+class SocketLink(Link, Watched):
+    """A link over a connected socket that does not block, which is its own from now on."""
+
+    def __init__(self, poller: Poller, sock: socket.socket) -> None:
+        self._poller = poller
+        self._sock = sock
+        self._fd = sock.fileno()
+        self._receiver: Receiver | None = None
+        self._watched = 0
+        self._wants_bytes = True
+        self._unsent: deque[bytes | memoryview] = deque()
+        self._unsent_bytes = 0
+        self._must_wait = False  # as the receiver was told
+        self._broken: OSError | None = None  # why nothing can be sent any more
+        self._is_closing = False
+        self._is_over = False
+
+    def __repr__(self) -> str:
+        return f"<socket {self._fd}>"
+
+    @property
+    def poller(self) -> Poller:
+        """What watches the socket."""
+        return self._poller
+
+    @property
+    def sock(self) -> socket.socket:
+        """The socket, to ask it for addresses and the like."""
+        return self._sock
+
+    # Link.
+
+    def set_receiver(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._watch()
+
+    def write(self, data: bytes) -> None:
+        if self._is_closing or self._broken is not None:
+            return
+        if self._unsent:
+            self._unsent.append(data)
+            self._unsent_bytes += len(data)
+        else:
+            try:
+                sent = send(self._fd, data)
+            except OSError as error:
+                self._break(error)
+                return
+            if sent == len(data):
+                return
+            self._unsent.append(memoryview(data)[sent:])
+            self._unsent_bytes = len(data) - sent
+            self._watch()
+        if self._unsent_bytes > _HIGH_WATER_BYTES and not self._must_wait:
+            self._must_wait = True
+            assert self._receiver is not None
+            self._receiver.pause_writing()
+
+    def close(self) -> None:
+        if self._is_closing:
+            return
+        self._is_closing = True
+        if self._unsent:
+            self._watch()
+        else:
+            self._end(None)
+
+    def abort(self) -> None:
+        self._end(None)
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._unsent_bytes
+
+    def set_reading(self, wanted: bool) -> None:
+        self._wants_bytes = wanted
+        self._watch()
+
+    def detach(self) -> socket.socket:
+        """Give the socket to somebody else, who does something else with it. Nothing may be unsent."""
+        assert not self._unsent
+        self._is_over = self._is_closing = True
+        self._watch()
+        return self._sock
+
+    # Watched.
+
+    def ready(self, events: int) -> None:
+        if events != READABLE and self._unsent:
+            # An error shows when bytes are sent, or read.
+            self._send_more()
+        if events != WRITABLE and self._wants_bytes and not self._is_closing:
+            self._read()
+
+    def _watch(self) -> None:
+        """Have the poller watch for what is wanted; what is wanted of a socket that has failed tells so."""
+        wanted = 0
+        if not self._is_over:
+            if self._wants_bytes and not self._is_closing and self._receiver is not None:
+                wanted = READABLE
+            if self._unsent:
+                wanted |= WRITABLE
+        if wanted == self._watched:
+            return
+        if not self._watched:
+            self._poller.watch(self._fd, self, wanted)
+        elif wanted:
+            self._poller.change(self._fd, wanted)
+        else:
+            self._poller.forget(self._fd)
+        self._watched = wanted
+
+    def _read(self) -> None:
+        try:
+            data = receive(self._fd)
+        except OSError as error:
+            self._end(error)
+            return
+        if data is None:
+            return
+        if not data:
+            self._hear_end()
+            return
+        receiver = self._receiver
+        assert receiver is not None
+        try:
+            receiver.data_received(data)
+        except Exception as error:
+            self._complain(error)
+
+    def _hear_end(self) -> None:
+        """The other side closed its half; what it is owed is sent all the same."""
+        if self._broken is not None:
+            self._end(self._broken)
+        else:
+            self.close()
+
+    def _break(self, error: OSError) -> None:
+        """Nothing can be sent any more. What the other side said before it left can still be read, and why it left."""
+        if self._is_closing or not self._wants_bytes:
+            self._end(error)
+            return
+        self._broken = error
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self._watch()
+
+    def _complain(self, error: Exception) -> None:
+        """A receiver must not raise; who does loses its connection, and the loop's handler hears of it."""
+        self._poller.loop.call_exception_handler(
+            {"message": "a connection's receiver failed", "exception": error, "link": self}
+        )
+        self._end(error)
+
+    def _send_more(self) -> None:
+        try:
+            if len(self._unsent) == 1:
+                sent = send(self._fd, self._unsent[0])
+            else:
+                sent = self._sock.sendmsg([self._unsent[at] for at in range(min(len(self._unsent), _MOST_BUFFERS))])
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._break(error)
+            return
+        self._unsent_bytes -= sent
+        while sent:
+            first = self._unsent.popleft()
+            if len(first) > sent:
+                self._unsent.appendleft(memoryview(first)[sent:])
+                break
+            sent -= len(first)
+        if self._must_wait and self._unsent_bytes <= _LOW_WATER_BYTES:
+            self._must_wait = False
+            if not self._is_closing:
+                assert self._receiver is not None
+                self._receiver.resume_writing()
+        if not self._unsent:
+            self._watch()
+            if self._is_closing:
+                self._end(None)
+
+    def _end(self, error: Exception | None) -> None:
+        """The connection is over; its receiver hears of it in a turn of its own."""
+        if self._is_over:
+            return
+        self._is_over = self._is_closing = True
+        self._unsent.clear()
+        self._unsent_bytes = 0
+        self._watch()
+        self._poller.loop.call_soon(self._finish, error)
+
+    def _finish(self, error: Exception | None) -> None:
+        receiver, self._receiver = self._receiver, None
+        try:
+            if receiver is not None:
+                receiver.connection_lost(error)
+        finally:
+            self._sock.close()
