@@ -11,7 +11,6 @@ from proxy.auth.scram import SaltedPasswords, tls_server_end_point
 from proxy.client.services import ClientLimits
 from proxy.credentials.sources import read_secret
 from proxy.errors import ConfigError
-from proxy.net.poller import Poller
 from proxy.pool.limits import PoolKey, PoolLimits
 from proxy.server.connect import Connector, ServerOptions
 from proxy.settings.model import ClientTls, Cluster, Settings
@@ -20,7 +19,7 @@ from proxy.tenants.registry import TenantRegistry
 from proxy.tenants.yaml_source import SettingsSource
 
 
-def server_options(settings: Settings, poller: Poller) -> ServerOptions:
+def server_options(settings: Settings) -> ServerOptions:
     """What server connections start with: a session that sees no tenant's data, in an encoding that is safe to read."""
     baseline = dict.fromkeys(settings.context.tenant_settings, "")
     # A role that was given by ALTER ROLE … SET must not come along.
@@ -31,15 +30,12 @@ def server_options(settings: Settings, poller: Poller) -> ServerOptions:
         max_prepared_statements=settings.pool.max_prepared_statements,
         reset_timeout_s=settings.pool.reset_timeout_s,
         cancel_timeout_s=settings.timeouts.cancel_timeout_s,
-        poller=poller,
     )
 
 
-def connectors(
-    settings: Settings, poller: Poller, salted: SaltedPasswords, log: FilteringBoundLogger
-) -> dict[str, Connector]:
+def connectors(settings: Settings, salted: SaltedPasswords, log: FilteringBoundLogger) -> dict[str, Connector]:
     """What opens server connections, by cluster. Raises ConfigError for TLS files that can not be used."""
-    options = server_options(settings, poller)
+    options = server_options(settings)
     made = {}
     for name, cluster in settings.clusters.items():
         try:
@@ -120,6 +116,7 @@ def client_tls(tls: ClientTls) -> tuple[ssl.SSLContext | None, bytes | None]:
     try:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "TLSv1.3" else ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION  # as PostgreSQL
         context.load_cert_chain(tls.cert_file, tls.key_file)
         if tls.ca_file is not None:
             context.load_verify_locations(tls.ca_file)

@@ -35,7 +35,6 @@ from proxy.context.context import ContextBuilder, InjectionNames
 from proxy.errors import ServerUnreachable
 from proxy.guard.verdicts import VerdictCache
 from proxy.net.links import Link
-from proxy.net.poller import Poller
 from proxy.observe.audit import AuditLog
 from proxy.observe.counters import ProxyStats
 from proxy.observe.throttle import every
@@ -81,14 +80,13 @@ class Gatehouse:
         self._reloader = (
             Reloader(config_path, lambda: self.settings, self.apply, self._reloads, self._log) if config_path else None
         )
-        self._poller = Poller()
-        self._listeners = Listeners(self._poller, self._log, place.unix_sockets if place is not None else None)
+        self._listeners = Listeners(self._log, place.unix_sockets if place is not None else None)
         self._admin: AdminServer | None = None
         self._stop_requested: asyncio.Event | None = None
         self._is_told = False
         self._stops_at_once = False
         self._telling: asyncio.Task[None] | None = None
-        self._connectors = assembly.connectors(settings, self._poller, self._salted, self._log)
+        self._connectors = assembly.connectors(settings, self._salted, self._log)
         self._open: dict[PoolKey, set[ServerConnection]] = {}
 
     # Life.
@@ -96,7 +94,6 @@ class Gatehouse:
     async def start(self) -> None:
         """Listen for clients and for scrapes."""
         loop = asyncio.get_running_loop()
-        self._poller.start()
         self._stop_requested = asyncio.Event()
         settings = self.settings
         self._pools = PoolManager(
@@ -123,7 +120,6 @@ class Gatehouse:
                 await self._admin.start()
         except BaseException:
             self._listeners.close()
-            self._poller.close()
             raise
         self._health.start()
         if self._reloader is not None:
@@ -272,7 +268,6 @@ class Gatehouse:
         for server in [server for servers in self._open.values() for server in servers]:
             server.abort()
         await asyncio.sleep(0)  # what was closed just now goes on the loop's next turn
-        self._poller.close()
 
     async def _wait_for_clients(self, limit_s: float) -> None:
         """Send away whoever is between transactions, until nobody is left or the time is up."""
@@ -347,7 +342,7 @@ class Gatehouse:
         `changes` from the settings in force. `known`: logins whose salts are to be kept; without it those there are.
         """
         users = ConfiguredUsers(new, known or self._users)
-        connectors = assembly.connectors(new, self._poller, self._salted, self._log)
+        connectors = assembly.connectors(new, self._salted, self._log)
         tls, channel_binding = assembly.client_tls(new.tls)
         if changes.needs_restart:
             self._log.warning("some changes take effect after a restart only", changed=list(changes.needs_restart))

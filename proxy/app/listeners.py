@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.errors import ConfigError
 from proxy.net.listening import Listener
-from proxy.net.poller import Poller
+from proxy.net.poller import running_poller
 from proxy.net.sockets import SocketLink
 from proxy.server.sockets import keep_alive
 from proxy.settings.model import Keepalive, Listen
@@ -31,8 +31,7 @@ Accept = Callable[[SocketLink, str, bool], None]
 class Listeners:
     """The open sockets. `inherited`: of a worker, the Unix sockets that the supervisor listens on, path to descriptor."""
 
-    def __init__(self, poller: Poller, log: FilteringBoundLogger, inherited: Mapping[str, int] | None = None) -> None:
-        self._poller = poller
+    def __init__(self, log: FilteringBoundLogger, inherited: Mapping[str, int] | None = None) -> None:
         self._log = log
         self._inherited = inherited
         self._listeners: list[Listener] = []
@@ -87,7 +86,7 @@ class Listeners:
 
     def _listen(self, sock: socket.socket, accept: Callable[[SocketLink, Any], None]) -> None:
         sock.setblocking(False)
-        self._listeners.append(Listener(self._poller, sock, accept, self._can_not_accept))
+        self._listeners.append(Listener(running_poller(), sock, accept, self._can_not_accept))
 
     def _can_not_accept(self, error: OSError) -> None:
         self._log.error(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-from collections.abc import Coroutine
+import select
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,12 +22,26 @@ def settle() -> None:
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run on uvloop where there is one; GATEHOUSE_LOOP=asyncio asks for the standard loop."""
-    if os.environ.get("GATEHOUSE_LOOP") != "asyncio":
+    """Run on the loop for this machine; to its end."""
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        return runner.run(main)
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    """Makes Gatehouse's own loop where there is epoll, else uvloop's where that is installed, else asyncio's.
+
+    GATEHOUSE_LOOP asks for one of them: gatehouse, uvloop, asyncio.
+    """
+    wanted = os.environ.get("GATEHOUSE_LOOP")
+    if hasattr(select, "epoll") and wanted in (None, "", "gatehouse"):
+        from proxy.net.loop import Loop
+
+        return Loop
+    if wanted != "asyncio":
         try:
             import uvloop
         except ImportError:
             pass
         else:
-            return uvloop.run(main)
-    return asyncio.run(main)
+            return uvloop.new_event_loop
+    return asyncio.new_event_loop

@@ -7,16 +7,13 @@ import structlog
 from proxy.app import assembly
 from proxy.auth.scram import SaltedPasswords
 from proxy.errors import ProxyError
-from proxy.net.poller import Poller
 from proxy.server.connect import Connector
 from proxy.settings.model import Settings
 
 
 async def login_report(settings: Settings) -> list[tuple[str, str, bool, str]]:
     """(cluster, host, whether login works, detail) for each host; each database of the cluster's tenants is tried."""
-    poller = Poller()
-    poller.start()
-    options = assembly.server_options(settings, poller)
+    options = assembly.server_options(settings)
     report = []
     for name, cluster in settings.clusters.items():
         databases = {entry.placement.database for entry in settings.tenants.values() if entry.placement.cluster == name}

@@ -30,7 +30,6 @@ from proxy.app.view import ReloadRecord
 from proxy.app.worker_link import Begin, Place, Reload, Stop
 from proxy.app.worker_process import WorkerProcess
 from proxy.auth.scram import SaltedPasswords
-from proxy.net.poller import Poller
 from proxy.settings.live import NEEDS_RESTART, Changes, TenantChanges
 from proxy.settings.model import Settings
 
@@ -150,7 +149,7 @@ class Supervisor:
     def _apply(self, new: Settings, changes: Changes) -> None:
         """Check a new configuration and pass it on. Raises ConfigError and changes nothing."""
         users = ConfiguredUsers(new, self._users)
-        assembly.connectors(new, Poller(), SaltedPasswords(), self._log)
+        assembly.connectors(new, SaltedPasswords(), self._log)
         assembly.client_tls(new.tls)
         if changes.needs_restart:
             self._log.warning("some changes take effect after a restart only", changed=list(changes.needs_restart))

@@ -1,7 +1,7 @@
-/* The three system calls of a query's way, without what the socket module adds to them.
+/* The three system calls of a query's way, without what the socket and select modules add to them.
  *
- * None of them can block here, so the interpreter's lock is kept: to give it up and take it again costs as much as all the
- * rest, and whoever computes in another thread (a reload, say) would keep the loop waiting for it at each call.
+ * What can not block keeps the interpreter's lock: to give it up and take it again costs as much as all the rest, and
+ * whoever computes in another thread (a reload, say) would keep the loop waiting for it at each call.
  * system.py has the same in Python, and says what they mean.
  */
 
@@ -9,6 +9,8 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <math.h>
+#include <time.h>
 #include <sys/socket.h>
 #ifdef __linux__
 #include <sys/epoll.h>
@@ -20,6 +22,7 @@
 
 #define CHUNK_BYTES 65536
 #define EVENTS_PER_LOOK 64
+#define MOST_MS 86400000
 
 static int
 descriptor(PyObject *number)
@@ -91,19 +94,48 @@ system_send(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 }
 
 #ifdef __linux__
+/* Milliseconds until a point of the monotonic clock, rounded up; -1 for a point that never comes. */
+static int
+milliseconds_until(double until)
+{
+    struct timespec now;
+    double left;
+    if (isinf(until)) {
+        return -1;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    left = ceil((until - (double)now.tv_sec - now.tv_nsec * 1e-9) * 1e3);
+    return left < 0 ? 0 : left > MOST_MS ? MOST_MS : (int)left;
+}
+
 static PyObject *
-system_look(PyObject *module, PyObject *epoll)
+system_look(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 {
     struct epoll_event events[EVENTS_PER_LOOK];
     PyObject *found;
-    int count, at;
-    int fd = PyObject_AsFileDescriptor(epoll);
-    if (fd < 0) {
+    double until;
+    int count, at, fd;
+    if (given != 2) {
+        PyErr_SetString(PyExc_TypeError, "look takes an epoll and a time");
         return NULL;
     }
-    do {
+    fd = PyObject_AsFileDescriptor(arguments[0]);
+    until = PyFloat_AsDouble(arguments[1]);
+    if (fd < 0 || (until == -1.0 && PyErr_Occurred())) {
+        return NULL;
+    }
+    if (until == 0.0) {
         count = epoll_wait(fd, events, EVENTS_PER_LOOK, 0);
-    } while (count < 0 && errno == EINTR);
+    }
+    else {
+        int most = milliseconds_until(until);
+        Py_BEGIN_ALLOW_THREADS
+        count = epoll_wait(fd, events, EVENTS_PER_LOOK, most);
+        Py_END_ALLOW_THREADS
+    }
+    if (count < 0 && errno == EINTR) {
+        count = 0; /* The interpreter has a signal to handle first. */
+    }
     if (count < 0) {
         return PyErr_SetFromErrno(PyExc_OSError);
     }
@@ -128,7 +160,7 @@ static PyMethodDef functions[] = {
     {"receive", system_receive, METH_O, NULL},
     {"send", (PyCFunction)(void (*)(void))system_send, METH_FASTCALL, NULL},
 #ifdef __linux__
-    {"look", system_look, METH_O, NULL},
+    {"look", (PyCFunction)(void (*)(void))system_look, METH_FASTCALL, NULL},
 #endif
     {NULL, NULL, 0, NULL},
 };

@@ -7,20 +7,20 @@ import socket
 
 from aiohappyeyeballs import start_connection
 
-from proxy.net.poller import Poller
+from proxy.net.poller import running_poller
 from proxy.net.sockets import SocketLink
 
 
-async def connect_tcp(poller: Poller, host: str, port: int) -> SocketLink:
+async def connect_tcp(host: str, port: int) -> SocketLink:
     """A connection to the first of the host's addresses that takes one. Raises OSError."""
     loop = asyncio.get_running_loop()
     addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     sock = await start_connection(addresses)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return SocketLink(poller, sock)
+    return SocketLink(running_poller(), sock)
 
 
-async def connect_unix(poller: Poller, path: str) -> SocketLink:
+async def connect_unix(path: str) -> SocketLink:
     """A connection to a Unix socket. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX)
     try:
@@ -29,4 +29,4 @@ async def connect_unix(poller: Poller, path: str) -> SocketLink:
     except BaseException:
         sock.close()
         raise
-    return SocketLink(poller, sock)
+    return SocketLink(running_poller(), sock)

@@ -1,13 +1,16 @@
-"""Which sockets are ready: one epoll of our own inside the event loop's.
+"""Which sockets are ready.
 
-The loop sees one descriptor, and our sockets cost it nothing, one by one: no handle, no context to enter, no callback to
-look up for each of them. Where there is no epoll, the loop watches each socket itself.
+On Gatehouse's own loop (loop.py) this is where the loop sleeps, and a socket that is ready costs it nothing: no handle, no
+context to enter, no turn. On another loop it is an epoll inside that one's, which sees one descriptor; where there is no
+epoll, the loop watches each socket itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import select
+from collections.abc import Sized
 from typing import Final
 
 from mypy_extensions import i64, trait
@@ -19,6 +22,8 @@ WRITABLE: Final = 4  # EPOLLOUT
 
 _EVENTS_PER_TURN: Final = 128
 """After so many the rest of the loop has its turn; each takes some five microseconds."""
+_LOOK: Final = look
+_ATTRIBUTE: Final = "gatehouse_poller"
 
 
 @trait
@@ -31,21 +36,20 @@ class Watched:
 
 
 class Poller:
-    """Tells what is watched when it is ready; level-triggered. To be started on the loop that it belongs to."""
+    """Tells what is watched when it is ready; level-triggered. `running_poller` is how to get the loop's.
 
-    def __init__(self) -> None:
+    `shared`: the epoll that the loop itself sleeps in, if that is to serve both.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, shared: int = -1) -> None:
+        self.loop = loop
         self._watched: dict[int, Watched] = {}
         self._epoll: select.epoll | None = None
-        self._is_open = False
-        self.loop: asyncio.AbstractEventLoop
-
-    def start(self) -> None:
-        """Begin, on the running loop."""
-        self.loop = asyncio.get_running_loop()
-        self._is_open = True
-        if hasattr(select, "epoll"):
+        if shared >= 0:
+            self._epoll = select.epoll.fromfd(os.dup(shared))  # which closes what it is given
+        elif hasattr(select, "epoll"):
             self._epoll = select.epoll()
-            self.loop.add_reader(self._epoll.fileno(), self._look)
+            loop.add_reader(self._epoll.fileno(), self._look)
 
     def watch(self, fd: int, watched: Watched, events: int) -> None:
         """Begin to watch a descriptor for READABLE, WRITABLE or both."""
@@ -64,44 +68,76 @@ class Poller:
 
     def forget(self, fd: int) -> None:
         """Watch it no more; to be called before it is closed."""
-        if not self._is_open:
-            return
         del self._watched[fd]
         if self._epoll is not None:
             self._epoll.unregister(fd)
         else:
             self._watch_by_loop(fd, 0)
 
-    def close(self) -> None:
-        """Watch nothing any more; idempotent."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        if self._epoll is not None:
-            self.loop.remove_reader(self._epoll.fileno())
-            self._epoll.close()
-        else:
-            for fd in self._watched:
-                self._watch_by_loop(fd, 0)
-        self._watched.clear()
+    def serve(self, until: float, calls: Sized, timers: list[asyncio.TimerHandle]) -> list[int]:
+        """Serve what is ready, until the loop has something of its own to do; then what is ready of the loop's.
+
+        `until`: when its next timer is due, on the monotonic clock; 0 if it has something to do already. `calls` and
+        `timers` are the loop's own: it has something to do when these are there, or a timer that was not the first.
+        """
+        epoll = self._epoll
+        assert epoll is not None
+        watched = self._watched
+        timer = timers[0] if timers else None
+        of_loop: list[int] = []
+        wait = until
+        served: i64 = 0
+        while True:
+            found = _LOOK(epoll, wait)
+            size: i64 = len(found)
+            at: i64 = 0
+            while at < size:
+                ready = watched.get(found[at])
+                if ready is None:
+                    of_loop += found[at : at + 2]
+                else:
+                    try:
+                        ready.ready(found[at + 1])
+                    except Exception as error:
+                        self._complain(error)
+                at += 2
+            served += size
+            if size == 0:
+                if wait == until:
+                    return of_loop
+                wait = until  # nothing more: sleep
+                continue
+            if until == 0.0 or of_loop or len(calls) or served >= 2 * _EVENTS_PER_TURN:
+                return of_loop
+            if (timers[0] if timers else None) is not timer:
+                return of_loop
+            # With much to do there will be more at once; to sleep is to give up the interpreter's lock, too.
+            wait = 0.0 if size > 2 else until
 
     def _look(self) -> None:
-        """Serve what is ready; while there is much of it, again, before the loop goes to sleep over it."""
+        """The loop says that something is ready: serve it; while there is much of it, again."""
         epoll, watched = self._epoll, self._watched
         assert epoll is not None
         served: i64 = 0
         while True:
-            found = look(epoll)
+            found = _LOOK(epoll, 0.0)
             size: i64 = len(found)
             at: i64 = 0
             while at < size:
                 ready = watched.get(found[at])
                 if ready is not None:
-                    ready.ready(found[at + 1])
+                    try:
+                        ready.ready(found[at + 1])
+                    except Exception as error:
+                        self._complain(error)
                 at += 2
-            served += size // 2
-            if size <= 2 or served >= _EVENTS_PER_TURN:
+            served += size
+            if size <= 2 or served >= 2 * _EVENTS_PER_TURN:
                 return
+
+    def _complain(self, error: Exception) -> None:
+        """Nothing that is watched may raise: say so, and serve the others."""
+        self.loop.call_exception_handler({"message": "what a poller watches failed", "exception": error})
 
     def _watch_by_loop(self, fd: int, events: int) -> None:
         watched = self._watched.get(fd)
@@ -113,3 +149,14 @@ class Poller:
             self.loop.add_writer(fd, watched.ready, WRITABLE)
         else:
             self.loop.remove_writer(fd)
+
+
+def running_poller() -> Poller:
+    """The running loop's."""
+    loop = asyncio.get_running_loop()
+    poller = getattr(loop, _ATTRIBUTE, None)
+    if poller is None:
+        poller = Poller(loop)
+        setattr(loop, _ATTRIBUTE, poller)
+    assert isinstance(poller, Poller)
+    return poller

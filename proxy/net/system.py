@@ -1,4 +1,4 @@
-"""The system calls of a query's way: in C where Gatehouse was compiled, else the socket module's.
+"""The system calls of a query's way: in C where Gatehouse was compiled, else those of Python's own modules.
 
 All raise OSError.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
+from math import ceil, inf
+from time import monotonic
 from typing import Final
 
 CHUNK_BYTES: Final = 65536
-"""How much is read at once; _system.c says it, too."""
 EVENTS_PER_LOOK: Final = 64
+"""How much is taken at once; _system.c says both, too."""
 
 
 def receive_in_python(fd: int) -> bytes | None:
@@ -31,14 +33,18 @@ def send_in_python(fd: int, data: bytes | memoryview) -> int:
         return 0
 
 
-def look_in_python(epoll: select.epoll) -> list[int]:
-    """Which descriptors are ready now, some of them at most: each followed by what it is ready for."""
-    return [number for event in epoll.poll(0, EVENTS_PER_LOOK) for number in event]
+def look_in_python(epoll: select.epoll, until: float) -> list[int]:
+    """Which descriptors are ready, some of them at most: each followed by what it is ready for.
+
+    Waits until there is one, or a signal to handle, or `until` on the monotonic clock: 0 does not wait.
+    """
+    left = None if until == inf else max(0.0, ceil((until - monotonic()) * 1e3) * 1e-3) if until else 0.0
+    return [number for event in epoll.poll(left, EVENTS_PER_LOOK) for number in event]
 
 
 receive: Callable[[int], bytes | None] = receive_in_python
 send: Callable[[int, bytes | memoryview], int] = send_in_python
-look: Callable[[select.epoll], list[int]] = look_in_python
+look: Callable[[select.epoll, float], list[int]] = look_in_python
 try:
     from proxy.net import _system
 except ImportError:

@@ -1,121 +1,196 @@
-"""TLS, as a link: the event loop's own transport, which does the handshake and the records."""
+"""TLS over a link.
+
+The records are OpenSSL's, in memory; the bytes are the link's beneath. A chunk is decrypted and handed on as one, and no
+buffer is kept for a connection that is idle.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import cast
+from contextlib import suppress
+from typing import Final
 
 from proxy.net.links import Link, Receiver
 from proxy.net.sockets import SocketLink
 
+_RECORD_BYTES: Final = 16384
+"""What a record holds at most (RFC 8446, 5.1)."""
 
-class TlsLink(Link):
-    """A link over a transport of asyncio's, whose protocol it is (not by its base class, which is not compiled)."""
 
-    def __init__(self) -> None:
-        self._transport: asyncio.Transport | None = None
+class TlsLink(Link, Receiver):
+    """A link that encrypts, over a plain one that is its own from now on; `handshake` comes first.
+
+    `server_name`: of the server that is spoken to; None for the server's side itself.
+    """
+
+    def __init__(self, plain: SocketLink, context: ssl.SSLContext, server_name: str | None = None) -> None:
+        self._plain = plain
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_name is None, server_hostname=server_name
+        )
         self._receiver: Receiver | None = None
-        self._wants_bytes = False
-        self._is_lost = False
+        self._done: asyncio.Future[None] | None = None
+        self._is_open = False
+        self._wants_bytes = True
+        self._failure: ssl.SSLError | None = None
+        self._has_ended = False  # the other side said that it sends no more
+        self._is_closing = False
 
-    # asyncio.Protocol.
+    @property
+    def tls(self) -> ssl.SSLObject:
+        """What knows the other side's certificate, and the cipher."""
+        return self._tls
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The handshake is done."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.pause_reading()  # until somebody hears
+    async def handshake(self) -> None:
+        """Shake hands. Raises OSError (ssl.SSLError is one), and has closed the connection then."""
+        self._done = self._plain.poller.loop.create_future()
+        self._plain.set_receiver(self)
+        self._plain.set_reading(True)
+        self._shake_hands()
+        await self._done
+
+    # Link.
+
+    def set_receiver(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._read_on()
+
+    def write(self, data: bytes) -> None:
+        if self._is_closing or not self._is_open:
+            return
+        rest: bytes | memoryview = data if len(data) <= _RECORD_BYTES else memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._tls.write(rest) :]
+        except ssl.SSLError as error:
+            self._fail(error)
+            return
+        self._plain.write(self._outgoing.read())
+
+    def close(self) -> None:
+        if self._is_closing:
+            return
+        self._is_closing = True
+        if self._is_open:
+            with suppress(ssl.SSLError):  # our farewell is written; the other side's is not waited for
+                self._tls.unwrap()
+            self._flush()
+        self._plain.close()
+
+    def abort(self) -> None:
+        self._is_closing = True
+        self._plain.abort()
+
+    @property
+    def unsent_bytes(self) -> int:
+        return self._plain.unsent_bytes
+
+    def set_reading(self, wanted: bool) -> None:
+        self._wants_bytes = wanted
+        self._plain.set_reading(wanted)
+        if wanted:
+            self._read_on()
+
+    # Receiver, of the link beneath.
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
-        if self._receiver is not None:
-            self._receiver.data_received(data)
-
-    def eof_received(self) -> bool | None:
-        """The other side closed its half: the transport closes when all is sent."""
-        return None
+        self._incoming.write(data)
+        if self._is_open:
+            self._read()
+        else:
+            self._shake_hands()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        self._is_lost = True
+        self._is_closing = True
+        if self._done is not None and not self._done.done():
+            self._done.set_exception(exc or ConnectionResetError("the connection was closed during the TLS handshake"))
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
-            receiver.connection_lost(exc)
+            receiver.connection_lost(exc or self._failure)
 
     def pause_writing(self) -> None:
-        """The other side does not take as much as is written."""
         if self._receiver is not None:
             self._receiver.pause_writing()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
         if self._receiver is not None:
             self._receiver.resume_writing()
 
-    # Link.
+    def _flush(self) -> None:
+        if self._outgoing.pending:
+            self._plain.write(self._outgoing.read())
 
-    @property
-    def transport(self) -> asyncio.Transport:
-        """The transport, to ask it for certificates and the like."""
-        assert self._transport is not None
-        return self._transport
-
-    def set_receiver(self, receiver: Receiver) -> None:
-        is_first = self._receiver is None
-        self._receiver = receiver
-        if self._is_lost:
-            asyncio.get_running_loop().call_soon(self.connection_lost, None)
-        elif is_first:
-            self.set_reading(True)
-
-    def write(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(data)
-
-    def close(self) -> None:
-        self.transport.close()
-
-    def abort(self) -> None:
-        self.transport.abort()
-
-    @property
-    def unsent_bytes(self) -> int:
-        return self.transport.get_write_buffer_size()
-
-    def set_reading(self, wanted: bool) -> None:
-        if wanted == self._wants_bytes or self.transport.is_closing():
+    def _shake_hands(self) -> None:
+        assert self._done is not None
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            self._flush()
             return
-        self._wants_bytes = wanted
-        if wanted:
-            self.transport.resume_reading()
-        else:
-            self.transport.pause_reading()
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            self._flush()  # the alert that says why
+            self._is_closing = True
+            self._plain.close()
+            if not self._done.done():
+                self._done.set_exception(error)
+            return
+        self._flush()
+        self._is_open = True
+        if not self._done.done():
+            self._done.set_result(None)
+
+    def _fail(self, error: ssl.SSLError) -> None:
+        self._failure = error
+        self.abort()
+
+    def _read_on(self) -> None:
+        """In a turn of its own: what came while nobody wanted it."""
+        if self._incoming.pending or self._tls.pending():
+            self._plain.poller.loop.call_soon(self._read)
+
+    def _read(self) -> None:
+        """Decrypt all that is there, and hand it on."""
+        receiver = self._receiver
+        if receiver is None or not self._wants_bytes or self._is_closing or not self._is_open:
+            return
+        data = b""
+        try:
+            while self._incoming.pending or self._tls.pending():
+                record = self._tls.read(_RECORD_BYTES)
+                if not record:
+                    self._has_ended = True
+                    break
+                data = data + record if data else record
+        except ssl.SSLWantReadError:
+            pass  # a part of a record
+        except ssl.SSLError as error:
+            self._flush()  # the alert that says why
+            self._fail(error)
+            return
+        self._flush()  # a new key
+        if data:
+            receiver.data_received(data)
+        if self._has_ended:
+            self.close()
 
 
 async def accept_tls(plain: SocketLink, context: ssl.SSLContext) -> TlsLink:
-    """The server's side of a handshake on a link that is of no use after it. Raises OSError (ssl.SSLError is one).
-
-    Nothing may have been read that the handshake needs. Whoever cancels this closes the connection.
-    """
-    link = TlsLink()
-    sock = plain.detach()
-    try:
-        await plain.poller.loop.connect_accepted_socket(lambda: cast(asyncio.Protocol, link), sock, ssl=context)
-    except BaseException:
-        sock.close()
-        raise
-    return link
+    """The server's side of a handshake. Raises OSError; whoever cancels it closes the connection."""
+    return await _shaken(TlsLink(plain, context))
 
 
 async def connect_tls(plain: SocketLink, context: ssl.SSLContext, server_name: str) -> TlsLink:
-    """The client's side. Raises OSError."""
-    link = TlsLink()
-    sock = plain.detach()
+    """The client's side, which checks the certificate as the context says. Raises OSError."""
+    return await _shaken(TlsLink(plain, context, server_name))
+
+
+async def _shaken(link: TlsLink) -> TlsLink:
     try:
-        await plain.poller.loop.create_connection(
-            lambda: cast(asyncio.Protocol, link), sock=sock, ssl=context, server_hostname=server_name
-        )
+        await link.handshake()
     except BaseException:
-        sock.close()
+        link.abort()
         raise
     return link

@@ -13,7 +13,6 @@ from proxy.errors import ProxyError, ServerLoginFailed, ServerUnreachable
 from proxy.net.connecting import connect_tcp, connect_unix
 from proxy.net.links import Link
 from proxy.net.mailbox import Mailbox
-from proxy.net.poller import Poller
 from proxy.net.tls import TlsLink, connect_tls
 from proxy.server.connection import ServerConnection
 from proxy.server.login import Compute, Failed, LoggedIn, Send, ServerLogin, ServerLoginEvent, Warn
@@ -37,7 +36,6 @@ class ServerOptions:
     max_prepared_statements: int
     reset_timeout_s: float
     cancel_timeout_s: float
-    poller: Poller
 
 
 class Connector:
@@ -143,11 +141,10 @@ class Connector:
 
     async def _connect(self, host: HostPort) -> tuple[Link, Mailbox]:
         """A connection, encrypted if that is wanted and to be had, and where its bytes are read."""
-        poller = self._options.poller
         if host.is_unix:
-            unix = await connect_unix(poller, host.socket_path)
+            unix = await connect_unix(host.socket_path)
             return unix, Mailbox(unix)
-        plain = await connect_tcp(poller, host.host, host.port)
+        plain = await connect_tcp(host.host, host.port)
         mailbox = Mailbox(plain)
         try:
             keep_alive(plain.sock, self._cluster.keepalive)
@@ -248,11 +245,12 @@ def tls_context(cluster: Cluster) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cafile=tls.ca_file)
         context.check_hostname = tls.mode == "verify-full"
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # as libpq
     if tls.cert_file is not None:
         context.load_cert_chain(tls.cert_file, tls.key_file)
     return context
 
 
 def _channel_binding(link: TlsLink) -> bytes | None:
-    certificate = link.transport.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    certificate = link.tls.getpeercert(binary_form=True)
     return tls_server_end_point(certificate) if certificate else None

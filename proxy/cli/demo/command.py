@@ -14,7 +14,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from proxy.app.loop import loop_factory
 from proxy.cli.demo.binaries import Account, LaunchError, PostgresBinaries
 from proxy.cli.demo.config import HOST, DemoConfig
 from proxy.cli.demo.places import cache_candidates, new_run_folder, workplace
@@ -84,7 +85,7 @@ def _run(demo: Demo) -> int:
         with LocalPostgres(binaries, home, port=demo.pg_port, template=template, account=account) as postgres:
             seed(postgres, demo.config.server_password)
             path = demo.config.write(home, postgres)
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 return runner.run(_serve(demo, path, postgres))
 
 
@@ -132,14 +133,6 @@ async def _check(demo: Demo, gatehouse: Gatehouse, postgres: LocalPostgres) -> i
     await gatehouse.start()
     findings = await check_all(demo.config, str(postgres.binaries.program("psql")))
     return 0 if print_findings(demo.console, findings) else 1
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop
-    return uvloop.new_event_loop
 
 
 def _require_free(ports: dict[str, int]) -> None:
