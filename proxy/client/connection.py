@@ -44,6 +44,8 @@ _TERMINATE_BYTES: Final = 5
 class ClientConnection(Arrival):
     """One client, from its first byte to its last."""
 
+    __deletable__ = ("_time",)
+
     def __init__(self, services: ClientServices, *, is_unix: bool, mode: PoolMode | None = None) -> None:
         super().__init__(services, is_unix=is_unix, mode=mode)
         self._registry = services.registry
@@ -105,6 +107,11 @@ class ClientConnection(Arrival):
         """The client is gone."""
         self._services.census.present.discard(self)
         self._end("client closed the connection" if exc is None else f"connection lost: {exc}")
+        session, self.session = self.session, None
+        if session is not None:
+            # All of them refer to each other. The garbage collector would find that out, and everybody would wait.
+            session.dissolve()
+            del self._time
 
     def pause_writing(self) -> None:
         """The client reads more slowly than PostgreSQL sends."""

@@ -144,6 +144,8 @@ class ClientLogin:
         except _Left:
             events += self._done(Closed())
         except ProxyError as error:
+            # Nor its traceback: the frames know this error, too, and the garbage collector would have to find out.
+            error.__traceback__ = error.__context__ = None
             events += self._done(Rejected(error))
         return events
 

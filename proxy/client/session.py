@@ -132,6 +132,9 @@ class Session:
         "wanted",
     )
 
+    # What refers to each other would wait for the garbage collector: see `dissolve`.
+    __deletable__ = ("extended", "intake", "keeping", "replies", "shortcut", "simple", "sink")
+
     def __init__(
         self,
         sink: SessionSink,
@@ -279,6 +282,10 @@ class Session:
         server, self.server = self.server, None
         self.state = State.CLOSED
         return server
+
+    def dissolve(self) -> None:
+        """The connection is gone, and nobody calls any more: let go of what refers back to the session."""
+        del self.extended, self.intake, self.keeping, self.replies, self.shortcut, self.simple, self.sink
 
     @property
     def input_is_full(self) -> bool:
