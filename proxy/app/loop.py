@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 
-_YOUNG: Final = (700, 5)
+_YOUNG: Final = (700, 2)
 """The garbage collector looks at so many new objects, and at so many times as many that it has seen once: 0.5 ms."""
 _NEVER: Final = 1_000_000_000
 _FULL_COLLECTION_S: Final = 3600.0

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
-_PER_TURN_S: Final = 0.0003
+_PER_TURN_S: Final = 0.00015
 """So long a query that comes in the meantime has to wait: about six pieces, and as much as a query itself takes."""
 
 Piece = Callable[[bytes], None]

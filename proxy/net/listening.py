@@ -10,7 +10,7 @@ from typing import Any, Final
 from proxy.net.poller import READABLE, Poller, Watched
 from proxy.net.sockets import SocketLink
 
-_ACCEPTED_PER_LOOK: Final = 16
+_ACCEPTED_PER_LOOK: Final = 4
 """Then those have their turn who are connected already."""
 _RETRY_S: Final = 1.0
 
