@@ -175,7 +175,7 @@ def running_gatehouse(
     config = {
         "listen": {"host": HOST, "port": port, "backlog": BACKLOG},
         "http": {"host": HOST, "port": free_port()},
-        "log": {"level": "warning"},
+        "log": {"level": "warning", "connections": False},
         "limits": {"max_clients": MAX_CLIENTS},
         "pool": {"size": POOL_SIZE},
         "clusters": {

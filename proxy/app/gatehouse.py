@@ -304,7 +304,7 @@ class Gatehouse:
             ),
             limits=assembly.client_limits(settings),
             stats=self._stats,
-            audit=AuditLog(),
+            audit=AuditLog(writes_logins=settings.log.connections),
             log=self._log.bind(),  # once: structlog would do it again for each line
             complaints=every(1.0, monotonic),
             cancel_keys=CancelKeys() if place is None else CancelKeys(place.index, place.count),
@@ -354,6 +354,7 @@ class Gatehouse:
         self._users, self._connectors = users, connectors
         services.directory = users
         services.tls_mode, services.tls, services.channel_binding = new.tls.mode, tls, channel_binding
+        services.audit.writes_logins = new.log.connections
         services.terms = TermsBook(new).terms
         services.limits = assembly.client_limits(new)
         services.shared.defers_begin = new.pool.defer_begin

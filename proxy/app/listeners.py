@@ -11,7 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
@@ -74,7 +74,7 @@ class Listeners:
             # Connections inherit both. A client that vanished without a word may hold a server, and locks.
             keep_alive(sock, _KEEPALIVE)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._listen(sock, lambda link, peer: accept(link, f"{peer[0]}:{peer[1]}", False))
+            self._listen(sock, lambda link, peer: accept(link, peer, False))
 
     def _open_unix(self, listen: Listen, path: Path, accept: Accept) -> None:
         if self._inherited is not None:
@@ -82,11 +82,11 @@ class Listeners:
         else:
             sock = listen_on_unix_socket(path, listen)
             self._socket_paths.append(path)
-        self._listen(sock, lambda link, _peer: accept(link, "unix", True))
+        self._listen(sock, lambda link, peer: accept(link, peer, True))
 
-    def _listen(self, sock: socket.socket, accept: Callable[[SocketLink, Any], None]) -> None:
+    def _listen(self, sock: socket.socket, take: Callable[[SocketLink, str], None]) -> None:
         sock.setblocking(False)
-        self._listeners.append(Listener(running_poller(), sock, accept, self._can_not_accept))
+        self._listeners.append(Listener(running_poller(), sock, take, self._can_not_accept))
 
     def _can_not_accept(self, error: OSError) -> None:
         self._log.error(

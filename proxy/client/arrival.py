@@ -43,7 +43,6 @@ class Arrival(SessionSink, Receiver):
         self._held_back: list[bytes] | None = None  # bytes that came while TLS starts or admission is under way
         self._link: Link | None = None  # None while TLS starts, too
         self._task: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
         self._is_over = False
         self._is_in_handshake = False
         self._ending: str | None = None
@@ -73,8 +72,7 @@ class Arrival(SessionSink, Receiver):
             is_unix=self._is_unix,
             tenant_settings=services.tenant_settings,
         )
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(services.limits.login_timeout_s, self._login_timed_out)
+        services.login_deadlines.begin(self, services.limits.login_timeout_s, self._login_timed_out)
         if services.is_stopping:
             self._reject(shutting_down())
         elif services.census.logging_in > services.limits.max_logins:
@@ -227,15 +225,14 @@ class Arrival(SessionSink, Receiver):
 
     def _let_in(self, event: Authenticated, admitted: Admitted) -> None:
         services = self._services
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        services.login_deadlines.end(self)
         self._login = None
         self._begin_session(event, admitted)
         services.stats.logins_total += 1
-        services.audit.login_ok(
-            method="scram-sha-256", database=event.startup.database or event.startup.user, **self._whose
-        )
+        if services.audit.writes_logins:
+            services.audit.login_ok(
+                method="scram-sha-256", database=event.startup.database or event.startup.user, **self._whose
+            )
         self._go_on()
 
     def _login_timed_out(self) -> None:

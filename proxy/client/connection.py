@@ -511,8 +511,7 @@ class ClientConnection(Arrival):
         services.census.connections.discard(self)
         if self._is_in_handshake:
             services.census.present.discard(self)  # its transport is TLS's, which may never tell
-        if self._timer is not None:
-            self._timer.cancel()
+        services.login_deadlines.end(self)
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
         session = self.session
@@ -528,7 +527,8 @@ class ClientConnection(Arrival):
             self.unpin()
         self._abandon_server(session)
         self._drop_held_cancels()
-        services.log.info("client disconnected", **self._whose, reason=self._ending or reason)
+        if services.audit.writes_logins:
+            services.log.info("client disconnected", **self._whose, reason=self._ending or reason)
 
     def _abandon_server(self, session: Session) -> None:
         """The client left while it held a server: a rollback saves the server, if it can be saved."""

@@ -17,6 +17,7 @@ from structlog.typing import FilteringBoundLogger
 from proxy.auth.identity import Identity, UserDirectory
 from proxy.client.cancel_keys import CancelKeys
 from proxy.client.login import TlsMode
+from proxy.client.login_deadlines import LoginDeadlines
 from proxy.client.session import SessionLimits, SessionShared
 from proxy.client.turns import Turns
 from proxy.errors import TooManyClients
@@ -161,6 +162,7 @@ class ClientServices:
     cancel_keys: CancelKeys[ClientConnection]
     census: Census = field(default_factory=Census)
     turns: Turns = field(default_factory=Turns)
+    login_deadlines: LoginDeadlines = field(default_factory=LoginDeadlines)
     pass_cancel: Callable[[int, bytes, Callable[[], None]], None] | None = (
         None  # to the other workers, if there are any
     )

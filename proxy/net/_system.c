@@ -1,16 +1,20 @@
-/* The three system calls of a query's way, without what the socket and select modules add to them.
+/* The system calls of a query's way, and of a client's arrival, without what the socket and select modules add to them.
  *
  * What can not block keeps the interpreter's lock: to give it up and take it again costs as much as all the rest, and
  * whoever computes in another thread (a reload, say) would keep the loop waiting for it at each call.
  * system.py has the same in Python, and says what they mean.
  */
 
+#define _GNU_SOURCE /* accept4 */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <errno.h>
 #include <math.h>
 #include <time.h>
+#include <unistd.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 #ifdef __linux__
 #include <sys/epoll.h>
@@ -156,10 +160,57 @@ system_look(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 }
 #endif
 
+#ifdef __linux__
+static PyObject *
+system_accept(PyObject *module, PyObject *listener)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in inet;
+        struct sockaddr_in6 inet6;
+        struct sockaddr_storage room;
+    } peer;
+    char text[INET6_ADDRSTRLEN] = "";
+    PyObject *taken;
+    socklen_t size;
+    int made;
+    int fd = PyObject_AsFileDescriptor(listener);
+    if (fd < 0) {
+        return NULL;
+    }
+    do {
+        size = sizeof(peer);
+        made = accept4(fd, &peer.any, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    } while (made < 0 && (errno == EINTR || errno == ECONNABORTED));
+    if (made < 0) {
+        if (would_block()) {
+            Py_RETURN_NONE;
+        }
+        return PyErr_SetFromErrno(PyExc_OSError);
+    }
+    if (peer.any.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &peer.inet.sin_addr, text, sizeof(text));
+        taken = Py_BuildValue("iN", made, PyUnicode_FromFormat("%s:%d", text, ntohs(peer.inet.sin_port)));
+    }
+    else if (peer.any.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &peer.inet6.sin6_addr, text, sizeof(text));
+        taken = Py_BuildValue("iN", made, PyUnicode_FromFormat("%s:%d", text, ntohs(peer.inet6.sin6_port)));
+    }
+    else {
+        taken = Py_BuildValue("is", made, "unix");
+    }
+    if (taken == NULL) {
+        close(made);
+    }
+    return taken;
+}
+#endif
+
 static PyMethodDef functions[] = {
     {"receive", system_receive, METH_O, NULL},
     {"send", (PyCFunction)(void (*)(void))system_send, METH_FASTCALL, NULL},
 #ifdef __linux__
+    {"accept", system_accept, METH_O, NULL},
     {"look", (PyCFunction)(void (*)(void))system_look, METH_FASTCALL, NULL},
 #endif
     {NULL, NULL, 0, NULL},

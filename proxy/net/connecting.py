@@ -7,21 +7,17 @@ import socket
 
 from aiohappyeyeballs import start_connection
 
-from proxy.net.poller import running_poller
-from proxy.net.sockets import SocketLink
 
-
-async def connect_tcp(host: str, port: int) -> SocketLink:
-    """A connection to the first of the host's addresses that takes one. Raises OSError."""
-    loop = asyncio.get_running_loop()
-    addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+async def connect_tcp(host: str, port: int) -> socket.socket:
+    """A connection to the first of the host's addresses that takes one; it does not block. Raises OSError."""
+    addresses = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     sock = await start_connection(addresses)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return SocketLink(running_poller(), sock)
+    return sock
 
 
-async def connect_unix(path: str) -> SocketLink:
-    """A connection to a Unix socket. Raises OSError."""
+async def connect_unix(path: str) -> socket.socket:
+    """A connection to a Unix socket; it does not block. Raises OSError."""
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.setblocking(False)
@@ -29,4 +25,4 @@ async def connect_unix(path: str) -> SocketLink:
     except BaseException:
         sock.close()
         raise
-    return SocketLink(running_poller(), sock)
+    return sock

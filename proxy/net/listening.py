@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from proxy.net.poller import READABLE, Poller, Watched
 from proxy.net.sockets import SocketLink
+from proxy.net.system import accept
 
 _ACCEPTED_PER_LOOK: Final = 4
 """Then those have their turn who are connected already."""
 _RETRY_S: Final = 1.0
 
-Accept = Callable[[SocketLink, Any], None]
-"""Takes one connection, and the address of its other end as the socket module has it."""
+Accept = Callable[[SocketLink, str], None]
+"""Takes one connection, and whose it is: address and port, or `unix`."""
 
 
 class Listener(Watched):
@@ -24,12 +25,10 @@ class Listener(Watched):
     `on_error` is called when nothing can be accepted, as when descriptors run out; it is tried again a moment later.
     """
 
-    def __init__(
-        self, poller: Poller, sock: socket.socket, accept: Accept, on_error: Callable[[OSError], None]
-    ) -> None:
+    def __init__(self, poller: Poller, sock: socket.socket, take: Accept, on_error: Callable[[OSError], None]) -> None:
         self._poller = poller
         self._sock = sock
-        self._accept = accept
+        self._take = take
         self._on_error = on_error
         self._is_watched = False
         self._retry: asyncio.TimerHandle | None = None
@@ -44,11 +43,11 @@ class Listener(Watched):
         """Clients wait."""
         try:
             for _ in range(_ACCEPTED_PER_LOOK):
-                sock, address = self._sock.accept()
-                sock.setblocking(False)
-                self._accept(SocketLink(self._poller, sock), address)
-        except (BlockingIOError, ConnectionAbortedError):
-            pass
+                taken = accept(self._sock)
+                if taken is None:
+                    return
+                fd, peer = taken
+                self._take(SocketLink(self._poller, fd), peer)
         except OSError as error:
             self._on_error(error)
             self._poller.forget(self._sock.fileno())

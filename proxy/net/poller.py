@@ -22,6 +22,7 @@ WRITABLE: Final = 4  # EPOLLOUT
 
 _EVENTS_PER_TURN: Final = 128
 """After so many the rest of the loop has its turn; each takes some five microseconds."""
+_FIRST_DESCRIPTORS: Final = 64
 _LOOK: Final = look
 _ATTRIBUTE: Final = "gatehouse_poller"
 
@@ -43,7 +44,7 @@ class Poller:
 
     def __init__(self, loop: asyncio.AbstractEventLoop, shared: int = -1) -> None:
         self.loop = loop
-        self._watched: dict[int, Watched] = {}
+        self._watched: list[Watched | None] = [None] * _FIRST_DESCRIPTORS  # by descriptor, for those are small numbers
         self._epoll: select.epoll | None = None
         if shared >= 0:
             self._epoll = select.epoll.fromfd(os.dup(shared))  # which closes what it is given
@@ -53,6 +54,8 @@ class Poller:
 
     def watch(self, fd: int, watched: Watched, events: int) -> None:
         """Begin to watch a descriptor for READABLE, WRITABLE or both."""
+        if fd >= len(self._watched):
+            self._watched += [None] * fd
         self._watched[fd] = watched
         if self._epoll is not None:
             self._epoll.register(fd, events)
@@ -68,7 +71,7 @@ class Poller:
 
     def forget(self, fd: int) -> None:
         """Watch it no more; to be called before it is closed."""
-        del self._watched[fd]
+        self._watched[fd] = None
         if self._epoll is not None:
             self._epoll.unregister(fd)
         else:
@@ -92,7 +95,7 @@ class Poller:
             size: i64 = len(found)
             at: i64 = 0
             while at < size:
-                ready = watched.get(found[at])
+                ready = _at(watched, found[at])
                 if ready is None:
                     of_loop += found[at : at + 2]
                 else:
@@ -124,7 +127,7 @@ class Poller:
             size: i64 = len(found)
             at: i64 = 0
             while at < size:
-                ready = watched.get(found[at])
+                ready = _at(watched, found[at])
                 if ready is not None:
                     try:
                         ready.ready(found[at + 1])
@@ -140,7 +143,7 @@ class Poller:
         self.loop.call_exception_handler({"message": "what a poller watches failed", "exception": error})
 
     def _watch_by_loop(self, fd: int, events: int) -> None:
-        watched = self._watched.get(fd)
+        watched = self._watched[fd]
         if watched is not None and events & READABLE:
             self.loop.add_reader(fd, watched.ready, READABLE)
         else:
@@ -149,6 +152,10 @@ class Poller:
             self.loop.add_writer(fd, watched.ready, WRITABLE)
         else:
             self.loop.remove_writer(fd)
+
+
+def _at(watched: list[Watched | None], fd: int) -> Watched | None:
+    return watched[fd] if fd < len(watched) else None
 
 
 def running_poller() -> Poller:

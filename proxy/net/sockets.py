@@ -6,7 +6,7 @@ what is written goes to the kernel at once.
 
 from __future__ import annotations
 
-import socket
+import os
 from collections import deque
 from typing import Final
 
@@ -14,6 +14,8 @@ from proxy.net.links import Link, Receiver
 from proxy.net.poller import READABLE, WRITABLE, Poller, Watched
 from proxy.net.system import receive, send
 
+_RECEIVE: Final = receive
+_SEND: Final = send
 _HIGH_WATER_BYTES: Final = 65536
 _LOW_WATER_BYTES: Final = 16384
 """asyncio's own marks for when a writer is to wait and to go on."""
@@ -22,12 +24,11 @@ _MOST_BUFFERS: Final = 64
 
 
 class SocketLink(Link, Watched):
-    """A link over a connected socket that does not block, which is its own from now on."""
+    """A link over a connected socket that does not block, by its descriptor, which is its own from now on."""
 
-    def __init__(self, poller: Poller, sock: socket.socket) -> None:
+    def __init__(self, poller: Poller, fd: int) -> None:
         self._poller = poller
-        self._sock = sock
-        self._fd = sock.fileno()
+        self._fd = fd
         self._receiver: Receiver | None = None
         self._watched = 0
         self._wants_bytes = True
@@ -46,11 +47,6 @@ class SocketLink(Link, Watched):
         """What watches the socket."""
         return self._poller
 
-    @property
-    def sock(self) -> socket.socket:
-        """The socket, to ask it for addresses and the like."""
-        return self._sock
-
     # Link.
 
     def set_receiver(self, receiver: Receiver) -> None:
@@ -65,7 +61,7 @@ class SocketLink(Link, Watched):
             self._unsent_bytes += len(data)
         else:
             try:
-                sent = send(self._fd, data)
+                sent = _SEND(self._fd, data)
             except OSError as error:
                 self._break(error)
                 return
@@ -99,13 +95,6 @@ class SocketLink(Link, Watched):
         self._wants_bytes = wanted
         self._watch()
 
-    def detach(self) -> socket.socket:
-        """Give the socket to somebody else, who does something else with it. Nothing may be unsent."""
-        assert not self._unsent
-        self._is_over = self._is_closing = True
-        self._watch()
-        return self._sock
-
     # Watched.
 
     def ready(self, events: int) -> None:
@@ -135,7 +124,7 @@ class SocketLink(Link, Watched):
 
     def _read(self) -> None:
         try:
-            data = receive(self._fd)
+            data = _RECEIVE(self._fd)
         except OSError as error:
             self._end(error)
             return
@@ -178,9 +167,9 @@ class SocketLink(Link, Watched):
     def _send_more(self) -> None:
         try:
             if len(self._unsent) == 1:
-                sent = send(self._fd, self._unsent[0])
+                sent = _SEND(self._fd, self._unsent[0])
             else:
-                sent = self._sock.sendmsg([self._unsent[at] for at in range(min(len(self._unsent), _MOST_BUFFERS))])
+                sent = os.writev(self._fd, [self._unsent[at] for at in range(min(len(self._unsent), _MOST_BUFFERS))])
         except BlockingIOError:
             return
         except OSError as error:
@@ -219,4 +208,4 @@ class SocketLink(Link, Watched):
             if receiver is not None:
                 receiver.connection_lost(error)
         finally:
-            self._sock.close()
+            os.close(self._fd)

@@ -1,4 +1,4 @@
-"""The system calls of a query's way: in C where Gatehouse was compiled, else those of Python's own modules.
+"""The system calls of a query's way, and of a client's arrival: in C where Gatehouse was compiled, else those of Python's own modules.
 
 All raise OSError.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 from collections.abc import Callable
 from math import ceil, inf
 from time import monotonic
@@ -33,6 +34,16 @@ def send_in_python(fd: int, data: bytes | memoryview) -> int:
         return 0
 
 
+def accept_in_python(listener: socket.socket) -> tuple[int, str] | None:
+    """The next connection's descriptor, which does not block, and whose it is, for the log; None when nobody waits."""
+    try:
+        sock, peer = listener.accept()
+    except (BlockingIOError, ConnectionAbortedError):
+        return None
+    sock.setblocking(False)
+    return sock.detach(), f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
+
+
 def look_in_python(epoll: select.epoll, until: float) -> list[int]:
     """Which descriptors are ready, some of them at most: each followed by what it is ready for.
 
@@ -44,6 +55,7 @@ def look_in_python(epoll: select.epoll, until: float) -> list[int]:
 
 receive: Callable[[int], bytes | None] = receive_in_python
 send: Callable[[int, bytes | memoryview], int] = send_in_python
+accept: Callable[[socket.socket], tuple[int, str] | None] = accept_in_python
 look: Callable[[select.epoll, float], list[int]] = look_in_python
 try:
     from proxy.net import _system
@@ -53,4 +65,4 @@ else:
     IS_COMPILED = True
     receive, send = _system.receive, _system.send
     if hasattr(_system, "look"):
-        look = _system.look
+        accept, look = _system.accept, _system.look

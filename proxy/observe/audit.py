@@ -15,9 +15,13 @@ from proxy.errors import ProxyError
 
 
 class AuditLog:
-    """Writes audit events; `fields` are those of the connection (connection_id, client, user, tenant)."""
+    """Writes audit events; `fields` are those of the connection (connection_id, client, user, tenant).
 
-    def __init__(self, logger: FilteringBoundLogger | None = None) -> None:
+    `writes_logins`: whether those that succeed are to be told of, too.
+    """
+
+    def __init__(self, logger: FilteringBoundLogger | None = None, *, writes_logins: bool = True) -> None:
+        self.writes_logins = writes_logins
         unfiltered = structlog.make_filtering_bound_logger(logging.NOTSET)
         self._logger: FilteringBoundLogger = logger or structlog.wrap_logger(
             None, wrapper_class=unfiltered, cache_logger_on_first_use=True

@@ -13,6 +13,8 @@ from proxy.errors import ProxyError, ServerLoginFailed, ServerUnreachable
 from proxy.net.connecting import connect_tcp, connect_unix
 from proxy.net.links import Link
 from proxy.net.mailbox import Mailbox
+from proxy.net.poller import running_poller
+from proxy.net.sockets import SocketLink
 from proxy.net.tls import TlsLink, connect_tls
 from proxy.server.connection import ServerConnection
 from proxy.server.login import Compute, Failed, LoggedIn, Send, ServerLogin, ServerLoginEvent, Warn
@@ -142,12 +144,13 @@ class Connector:
     async def _connect(self, host: HostPort) -> tuple[Link, Mailbox]:
         """A connection, encrypted if that is wanted and to be had, and where its bytes are read."""
         if host.is_unix:
-            unix = await connect_unix(host.socket_path)
+            unix = SocketLink(running_poller(), (await connect_unix(host.socket_path)).detach())
             return unix, Mailbox(unix)
-        plain = await connect_tcp(host.host, host.port)
+        sock = await connect_tcp(host.host, host.port)
+        keep_alive(sock, self._cluster.keepalive)
+        plain = SocketLink(running_poller(), sock.detach())
         mailbox = Mailbox(plain)
         try:
-            keep_alive(plain.sock, self._cluster.keepalive)
             if self._tls is None:
                 return plain, mailbox
             plain.write(frontend.SSL_REQUEST)

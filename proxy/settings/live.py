@@ -11,6 +11,7 @@ from proxy.settings.types import Section, yaml_key
 
 # They are bound when the process starts: sockets, and what every server and session was given.
 NEEDS_RESTART: Final = ("listen", "endpoints", "http", "workers", "context")
+_LOG_NEEDS_RESTART: Final = ("log.format", "log.level")
 
 # A line of 100,000 tenants held up the event loop for 1.5 s.
 _MAX_SHOWN: Final = 200
@@ -62,7 +63,9 @@ class TenantChanges:
 def diff(old: Settings, new: Settings, pause: Callable[[], None] = lambda: None) -> Changes:
     """What is different in `new`; `pause` is called now and then where there are many tenants."""
     paths = sorted(_differences(old, new, "", pause))
-    needs_restart = tuple(path for path in paths if path.split(".", 1)[0] in NEEDS_RESTART)
+    needs_restart = tuple(
+        path for path in paths if path.split(".", 1)[0] in NEEDS_RESTART or path in _LOG_NEEDS_RESTART
+    )
     return Changes(tuple(path for path in paths if path not in needs_restart), needs_restart)
 
 

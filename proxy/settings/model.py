@@ -295,6 +295,10 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="least severe events written"
     )
+    connections: bool = Field(
+        default=True,
+        description="whether a line says that a client has logged in, and one that it has left; who is refused is always written",
+    )
 
 
 def _read_http(value: Any) -> Any:

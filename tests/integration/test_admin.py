@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 
 import psycopg
@@ -174,6 +175,21 @@ def test_the_log_has_one_line_when_a_client_comes_and_one_when_it_goes(pg18: Tes
             assert line["client"].startswith("127.0.0.1:")
         assert lines[0]["connection_id"] == lines[1]["connection_id"] != lines[2]["connection_id"]
         assert "confidential" not in proxy.log()
+
+
+def test_clients_that_come_and_go_can_be_left_out_of_the_log(pg18: TestCluster) -> None:
+    with served_proxy(pg18) as proxy:
+        proxy.write({"log": {"connections": False}})
+        proxy.signal(signal.SIGHUP)
+        (reloaded,) = eventually(lambda: proxy.events("configuration reloaded"))
+        assert reloaded["changed"] == ["log.connections"]
+        connect(proxy, "acme").close()
+        with pytest.raises(psycopg.OperationalError):
+            connect(proxy, "nobody")
+        (refused,) = eventually(lambda: proxy.events("login refused"))
+        assert "nobody" in refused["reason"]
+        assert not proxy.events("client logged in")
+        assert not proxy.events("client disconnected")
 
 
 def test_the_log_says_who_was_refused_and_why_and_never_a_secret(pg18: TestCluster) -> None:

@@ -12,7 +12,7 @@ from tests.unit.settings.conftest import Complain
     [
         ("pool: {sise: 3}", 'unknown key "sise"', 'Did you mean "size"?'),
         ("pol: {size: 3}", 'unknown key "pol"', 'Did you mean "pool"?'),
-        ("log: {colour: x}", 'unknown key "colour"', "There is format, level."),
+        ("log: {colour: x}", 'unknown key "colour"', "There is connections, format, level."),
         ("pool: {wait_timeout_s: 3s}", 'unknown key "wait_timeout_s"', 'Did you mean "wait_timeout"?'),
         ("jwt: {issuer: x}", '"jwt" is unknown: logins by token are not available yet', None),
         ("pool: {size: yes}", 'expected a whole number, found "yes"', None),

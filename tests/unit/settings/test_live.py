@@ -65,8 +65,8 @@ def test_what_is_bound_at_start_needs_a_restart(load: Load) -> None:
         load(CLUSTER),
         load(
             CLUSTER + "listen: {port: 7000}\nhttp: off\nendpoints: {s: {port: 1}}\n"
-            "context: {tenant_setting: a.b}\nlog: {level: debug}"
+            "context: {tenant_setting: a.b}\nlog: {level: debug, connections: false}"
         ),
     )
-    assert changes.needs_restart == ("context.tenant_setting", "endpoints.s", "http", "listen.port")
-    assert changes.live == ("log.level",)
+    assert changes.needs_restart == ("context.tenant_setting", "endpoints.s", "http", "listen.port", "log.level")
+    assert changes.live == ("log.connections",)
