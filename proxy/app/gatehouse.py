@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -55,6 +54,7 @@ _AT_ONCE_S: Final = 1.0
 _POLL_S: Final = 0.02
 _FAREWELL_LOOKS: Final = 25
 _OTHER_FILES: Final = 100
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _CLIENTS_PER_TURN: Final = 200
 
 
@@ -82,7 +82,7 @@ class Gatehouse:
         )
         self._listeners = Listeners(self._log, place.unix_sockets if place is not None else None)
         self._admin: AdminServer | None = None
-        self._stop_requested: asyncio.Event | None = None
+        self._stop_requested = asyncio.Event()
         self._is_told = False
         self._stops_at_once = False
         self._telling: asyncio.Task[None] | None = None
@@ -94,7 +94,6 @@ class Gatehouse:
     async def start(self) -> None:
         """Listen for clients and for scrapes."""
         loop = asyncio.get_running_loop()
-        self._stop_requested = asyncio.Event()
         settings = self.settings
         self._pools = PoolManager(
             self._open_server,
@@ -184,17 +183,19 @@ class Gatehouse:
         """The port of the HTTP endpoint, None when it is off."""
         return self._admin.port if self._admin is not None else None
 
-    async def serve_forever(self) -> None:
-        """Run until SIGTERM (running transactions may end) or SIGINT (at once); SIGHUP reloads."""
-        assert self._stop_requested is not None
+    def heed_signals(self) -> None:
+        """SIGTERM (running transactions may end) and SIGINT (at once) end `serve_forever`, SIGHUP reloads.
+
+        To be called before `start`: whoever reads that Gatehouse is ready may send a signal in the same moment.
+        """
         loop = asyncio.get_running_loop()
-        handlers: dict[signal.Signals, Callable[[], None]] = {
-            signal.SIGTERM: lambda: self.request_stop(at_once=False),
-            signal.SIGINT: lambda: self.request_stop(at_once=True),
-            signal.SIGHUP: self.request_reload,
-        }
-        for number, handler in handlers.items():
-            loop.add_signal_handler(number, handler)
+        loop.add_signal_handler(signal.SIGTERM, lambda: self.request_stop(at_once=False))
+        loop.add_signal_handler(signal.SIGINT, lambda: self.request_stop(at_once=True))
+        loop.add_signal_handler(signal.SIGHUP, self.request_reload)
+
+    async def serve_forever(self) -> None:
+        """Run until `request_stop`."""
+        loop = asyncio.get_running_loop()
         try:
             await self._stop_requested.wait()
             stopping = loop.create_task(self.stop(immediate=self._stops_at_once))
@@ -207,7 +208,7 @@ class Gatehouse:
                 await self.stop(immediate=True)
             again.cancel()
         finally:
-            for number in handlers:
+            for number in _SIGNALS:
                 loop.remove_signal_handler(number)
 
     def request_stop(self, *, at_once: bool) -> None:
@@ -218,7 +219,7 @@ class Gatehouse:
         is_known = self._place is not None and self._is_told and not at_once
         self._is_told = True
         self._stops_at_once = at_once or (is_known and self._stops_at_once)
-        if self._stop_requested is not None and not is_known:
+        if not is_known:
             self._stop_requested.set()
 
     def request_reload(self) -> None:

@@ -36,6 +36,7 @@ async def work(line: int) -> None:
     logs.configure(settings.log.format, settings.log.level)
     structlog.contextvars.bind_contextvars(worker=place.index)
     gatehouse = Gatehouse(settings, None, place)
+    gatehouse.heed_signals()
     await gatehouse.start()
     settle()
     services = gatehouse.services

@@ -57,6 +57,7 @@ def serve(config: ConfigOption) -> None:
         from proxy.app.gatehouse import Gatehouse
 
         gatehouse = Gatehouse(settings, config.absolute())
+        gatehouse.heed_signals()
         await gatehouse.start()
         settle()
         await gatehouse.serve_forever()

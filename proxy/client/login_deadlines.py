@@ -39,7 +39,8 @@ class LoginDeadlines:
         self._timer = None
         now = self._clock() + _TICK_S
         for who, (at, timed_out) in list(self._until.items()):
-            if at <= now and self._until.pop(who, None):  # the one before may have ended it
+            if at <= now and who in self._until:  # the one before may have ended it
+                del self._until[who]
                 timed_out()
         if self._until:
             self._look_at(min(at for at, _ in self._until.values()))
