@@ -200,7 +200,7 @@ class ClientConnection(Arrival):
         if server.is_being_cancelled:
             _release_later(pool, server)
         else:
-            pool.release(server)
+            pool.release(server, 0.0 if self.session is None else self.session.last_activity)
         if self._must_leave:
             self.shut_down()
 

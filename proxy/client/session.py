@@ -324,6 +324,7 @@ class Session:
                 pass
             self.flush()
             if self.state == State.HELD and self.status == codes.IDLE and not self.keeps and self.server is not None:
+                self.last_activity = self.shared.clock()
                 self._give_back(self.server)  # it turned out not to be needed
         except ProxyError as error:
             self.hang_up(error)
@@ -485,6 +486,7 @@ class Session:
             self.keeping.establish(server)
 
     def _give_back(self, server: ServerPort) -> None:
+        """Let go of the server, at `last_activity`."""
         self.server = None
         self.state = State.IDLE
         self.baseline = server.parameters

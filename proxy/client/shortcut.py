@@ -27,6 +27,7 @@ from proxy.wire import codes, frontend
 if TYPE_CHECKING:
     from proxy.client.session import Session
     from proxy.client.statements import Statement
+    from proxy.context.context import Context
     from proxy.server.ports import ServerPort
 
 _RUN: Final[bytes] = frontend.execute(b"") + frontend.SYNC
@@ -34,6 +35,7 @@ _DESCRIBE_AND_RUN: Final[bytes] = frontend.describe(b"P", b"") + _RUN
 _RUN_BYTES: Final = 15
 _DESCRIBE_AND_RUN_BYTES: Final = 22
 
+_NUL: Final = 0
 _LEAST_BIND_BYTES: Final = 13
 _LEAST_BEHIND_NAME_BYTES: Final = 6
 """Three counts of two bytes: formats, parameters, formats of results."""
@@ -71,12 +73,17 @@ _QUERY_UNITS: Final[list[tuple[int, ...]]] = [
 class Shortcut:
     """The short way of one session."""
 
-    __slots__ = ("_name", "_name_end", "_session")
+    __slots__ = ("_context", "_head", "_name", "_name_end", "_rest", "_session")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._name = b""  # of the statement that was run last, and where it ended: the next one is often the same
         self._name_end = 6
+        # What was put in front of the last Query, by which context, and how many bytes followed: values differ, most often
+        # not in length.
+        self._head = b""
+        self._context: Context | None = None
+        self._rest = 0
 
     def take(self, data: bytes) -> bool:
         """Handle `data`, a chunk that came when nothing was waiting; False if it has to go the long way."""
@@ -214,9 +221,10 @@ class Shortcut:
         low: i64 = data[3]
         length: i64 = data[4]
         length += low * 256
-        if data[1] or data[2] or length + 1 != size or data.find(b"\0", 5) != size - 1:
+        if data[1] or data[2] or length + 1 != size or data[size - 1]:
             return False
-        if not session.shared.verdicts.verdict(data[5:-1]).is_unremarkable:
+        text = data[5:-1]
+        if _NUL in text or not session.shared.verdicts.verdict(text).is_unremarkable:
             return False
         server = self._server_for(data)
         if server is None:
@@ -232,9 +240,11 @@ class Shortcut:
         if session.progress.in_place:
             self._send(server, data, behind_sets(0), _QUERY_UNITS[0], must_inject=False)
             return True
-        new_length = int(length) + len(context.prefix)
-        head = (codes.QUERY << 32 | new_length).to_bytes(5, "big")
-        written = b"".join((head, context.prefix, data[5:]))
+        if length != self._rest or context is not self._context:
+            new_length = int(length) + len(context.prefix)
+            self._head = (codes.QUERY << 32 | new_length).to_bytes(5, "big") + context.prefix
+            self._context, self._rest = context, int(length)
+        written = self._head + data[5:]
         server.ledger.positions = context.prefix_length
         sets = context.statements
         self._send(server, written, behind_sets(sets), _QUERY_UNITS[sets], must_inject=True)

@@ -102,14 +102,18 @@ class Pool:
         self.forget(waiter)
         return error
 
-    def release(self, server: ServerPort) -> None:
-        """The one door by which a server comes back; the reasons not to lend it again as it is, in order."""
+    def release(self, server: ServerPort, now: float = 0.0) -> None:
+        """The one door by which a server comes back; the reasons not to lend it again as it is, in order.
+
+        `now`: for who has just looked at the clock.
+        """
         slot = self._core.slots.get(server)
         if slot is None:
             server.close("discarded")
         if slot is None or slot.state != SlotState.LENT:
             return
-        now = self._now()
+        if now == 0.0:
+            now = self._now()
         reason = server.unusable_because() or self._core.reason_to_close(slot, now)
         if reason is None and self._budget.must_give_back(self, now):
             reason = "given to another pool"
