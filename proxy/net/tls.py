@@ -64,7 +64,9 @@ class TlsLink(Link, Receiver):
         rest: bytes | memoryview = data if len(data) <= _RECORD_BYTES else memoryview(data)
         try:
             while rest:
-                rest = rest[self._tls.write(rest) :]
+                # In a step of its own: mypyc would evaluate it twice inside the slice of a union.
+                taken = self._tls.write(rest)
+                rest = rest[taken:]
         except ssl.SSLError as error:
             self._fail(error)
             return
