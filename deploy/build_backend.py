@@ -135,10 +135,10 @@ class WheelCommand(bdist_wheel):
 
 
 class PortableSdist(sdist):
-    """An sdist that can be built: it carries this file."""
+    """An sdist that can be built: it carries this file, and what is written in C."""
 
     def make_distribution(self) -> None:
-        self.filelist.append("deploy/build_backend.py")
+        self.filelist.extend(["deploy/build_backend.py", *C_MODULES.values()])
         super().make_distribution()
 
 
