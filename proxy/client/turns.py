@@ -19,17 +19,28 @@ Piece = Callable[[bytes], None]
 
 
 class Turns:
-    """First come, first served, behind whatever else came in the same turn. `clock` counts seconds."""
+    """First come, first served, behind whatever else came in the same turn; at once, if there was a pause before it.
 
-    __slots__ = ("_clock", "_is_due", "_waiting")
+    `clock` counts seconds.
+    """
+
+    __slots__ = ("_clock", "_free_at", "_is_due", "_waiting")
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
         self._waiting: deque[tuple[Piece, bytes]] = deque()
         self._is_due = False
+        self._free_at = 0.0
 
     def take(self, piece: Piece, data: bytes) -> None:
-        """Do the piece with these bytes in a turn that has room for it, at the earliest the next. It must not raise."""
+        """Do the piece with these bytes, now or in a turn that has room for it. It must not raise."""
+        if not self._is_due:
+            began = self._clock()
+            if began >= self._free_at:
+                piece(data)
+                ended = self._clock()
+                self._free_at = ended + (ended - began)  # as much time for all others
+                return
         self._waiting.append((piece, data))
         if not self._is_due:
             self._is_due = True
