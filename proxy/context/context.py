@@ -138,19 +138,24 @@ class ContextBuilder:
         self._shared_schemas = shared_schemas
         self._names = names
         self._max_entries = max_entries
-        self._cache: OrderedDict[tuple[Tenant, tuple[tuple[str, Parts], ...]], Context] = OrderedDict()
+        # By the tenant's id: to hash all that a tenant is takes longer than the rest of `build`.
+        self._cache: OrderedDict[tuple[str, Pairs], tuple[Tenant, Context]] = OrderedDict()
 
     def build(self, tenant: Tenant, client: Mapping[str, Parts]) -> Context:
         """The context of a transaction of `tenant` by a client with these settings."""
-        key = (tenant, tuple(sorted(client.items())))
-        context = self._cache.get(key)
-        if context is None:
+        key = (tenant.id, tuple(sorted(client.items())) if client else ())
+        known = self._cache.get(key)
+        if known is not None and known[0] is tenant:
+            return known[1]
+        if known is not None and known[0] == tenant:  # the same, looked up again
+            context = known[1]
+        else:
             followed = tuple((name, client[name]) for name in FOLLOWED if name in client)
             context = Context(self._pairs(tenant, client), followed, self._names)
-            if len(context.prefix) <= _MAX_CACHED_BYTES:
-                self._cache[key] = context
-                if len(self._cache) > self._max_entries:
-                    self._cache.popitem(last=False)
+        if len(context.prefix) <= _MAX_CACHED_BYTES:
+            self._cache[key] = (tenant, context)
+            if len(self._cache) > self._max_entries:
+                self._cache.popitem(last=False)
         return context
 
     def base_search_path(self, tenant: Tenant) -> Parts | None:
