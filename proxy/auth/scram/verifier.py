@@ -147,4 +147,7 @@ def fresh_nonce() -> bytes:
 
 def is_nonce(value: bytes) -> bool:
     """Whether these bytes are `printable` of RFC 5802, section 7, and not empty."""
-    return bool(value) and value.isascii() and value.decode().isprintable() and b"," not in value and b" " not in value
+    if not value or not value.isascii():
+        return False
+    text = value.decode()
+    return text.isprintable() and "," not in text and " " not in text
