@@ -11,6 +11,7 @@ from typing import Final
 from proxy.client.login import Authenticated
 from proxy.client.probe import known_settings, probe
 from proxy.client.services import ClientServices, Standing, Terms
+from proxy.client.session import Session
 from proxy.context import quoting
 from proxy.context.client_settings import ClientSettings, Parts
 from proxy.guard.rules import GuardPolicy, judge_setting
@@ -141,17 +142,16 @@ def _settings(event: Authenticated, policy: GuardPolicy) -> dict[str, Parts]:
     return settings
 
 
-def greeting(parameters: dict[bytes, bytes], pid: int, key: bytes) -> bytes:
+def greeting(session: Session, pid: int, key: bytes) -> bytes:
     """What a client hears when it is in: AuthenticationOk to ReadyForQuery."""
-    # One flat tuple: it is hashed and compared for each client, and a tuple of pairs takes several times as long.
-    return (
-        _welcome((*parameters, *parameters.values())) + backend.backend_key_data(pid, key) + backend.READY[codes.IDLE]
-    )
+    context = session.context
+    if context.welcome_for is not session.baseline:  # a pool's is replaced, never changed
+        context.welcome = _welcome(tuple(session.shown.items()))
+        context.welcome_for = session.baseline
+    return context.welcome + backend.backend_key_data(pid, key) + backend.READY[codes.IDLE]
 
 
 @lru_cache(maxsize=_MAX_WELCOMES)
-def _welcome(parameters: tuple[bytes, ...]) -> bytes:
-    """What clients of the same settings hear alike; all names come first, then all values."""
-    count = len(parameters) // 2
-    statuses = [backend.parameter_status(name, parameters[count + at]) for at, name in enumerate(parameters[:count])]
-    return backend.AUTHENTICATION_OK + b"".join(statuses)
+def _welcome(parameters: tuple[tuple[bytes, bytes], ...]) -> bytes:
+    """What clients of the same settings hear alike, whichever their tenants; contexts share it."""
+    return backend.AUTHENTICATION_OK + b"".join(backend.parameter_status(name, value) for name, value in parameters)

@@ -68,7 +68,8 @@ class Context:
     `query`: the same as a Query of its own. `parse`, `bind_execute`: the extended form, for which `statement_name` must
     be prepared. `plan_key`: what makes a cached plan differ (search_path and role). `followed`: the client's FOLLOWED
     settings. `lasting`: all of them, for a server whose session is the client's own. `reported`: ParameterStatus values
-    as a client with this context sees them.
+    as a client with this context sees them. `welcome` is what clients are greeted with, where servers report
+    `welcome_for` by themselves.
     """
 
     __slots__ = (
@@ -84,6 +85,8 @@ class Context:
         "settings",
         "statement_name",
         "statements",
+        "welcome",
+        "welcome_for",
     )
 
     def __init__(self, settings: Pairs, followed: Pairs, names: InjectionNames) -> None:
@@ -110,6 +113,8 @@ class Context:
             for name, parts in (*settings, *followed)
             if name in REPORTED
         }
+        self.welcome = b""
+        self.welcome_for: dict[bytes, bytes] | None = None
 
 
 def follow(held: Pairs, wanted: Pairs) -> bytes:
