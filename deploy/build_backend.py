@@ -87,6 +87,7 @@ HOT_MODULES: Final = (
     "proxy/client/replies.py",
     "proxy/client/rewrite.py",
     "proxy/client/arrival.py",
+    "proxy/client/services.py",
     "proxy/client/login.py",
     "proxy/client/startup.py",
     "proxy/client/tenancy.py",

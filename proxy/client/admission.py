@@ -5,13 +5,13 @@ Every refusal here is FATAL for the login and says why.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from proxy.client.login import Authenticated
 from proxy.client.probe import known_settings, probe
 from proxy.client.services import ClientServices, Standing, Terms
+from proxy.client.session import Session
 from proxy.context import quoting
 from proxy.context.client_settings import ClientSettings, Parts
 from proxy.guard.rules import GuardPolicy, judge_setting
@@ -25,19 +25,29 @@ _MAX_REMEMBERED: Final = 10_000
 _MAX_WELCOMES: Final = 100
 
 
-@dataclass(frozen=True, slots=True)
 class Admitted:
     """All that a session starts from; `generation` is the registry's when the tenant was looked up."""
 
-    user: str
-    tenant: Tenant
-    terms: Terms
-    policy: GuardPolicy
-    pool_key: PoolKey
-    settings: ClientSettings
-    baseline: dict[bytes, bytes]
-    stats: TrafficStats
-    generation: int
+    __slots__ = ("baseline", "generation", "policy", "pool_key", "settings", "stats", "tenant", "terms", "user")
+
+    def __init__(
+        self,
+        user: str,
+        standing: Standing,
+        settings: ClientSettings,
+        baseline: dict[bytes, bytes],
+        stats: TrafficStats,
+        generation: int,
+    ) -> None:
+        self.user: Final = user
+        self.tenant: Final[Tenant] = standing.tenant
+        self.terms: Final[Terms] = standing.terms
+        self.policy: Final[GuardPolicy] = standing.policy
+        self.pool_key: Final[PoolKey] = standing.pool_key
+        self.settings: Final = settings
+        self.baseline: Final = baseline
+        self.stats: Final = stats
+        self.generation: Final = generation
 
 
 async def admit(services: ClientServices, event: Authenticated, mode: PoolMode | None) -> Admitted:
@@ -58,7 +68,8 @@ async def admit(services: ClientServices, event: Authenticated, mode: PoolMode |
     except BaseException:
         services.census.leave(event.user, tenant.id)
         raise
-    return _admitted(services, event.user, standing, settings, generation)
+    pool = services.pools.pool(standing.pool_key)
+    return _admitted(services, event.user, standing, settings, pool.baseline, generation)
 
 
 def admit_at_once(services: ClientServices, event: Authenticated, mode: PoolMode | None) -> Admitted | None:
@@ -76,12 +87,15 @@ def admit_at_once(services: ClientServices, event: Authenticated, mode: PoolMode
     try:
         standing = _standing(services, event.user, tenant, mode)
         asked = _settings(event, standing.policy)
-        if services.pools.pool(standing.pool_key).has_baseline:
-            settings = known_settings(services, standing.pool_key, asked)
+        pool = services.pools.pool(standing.pool_key)
+        if pool.has_baseline:
+            settings = known_settings(services, standing.pool_key, asked) if asked else asked
     finally:
         if settings is None:
             services.census.leave(event.user, tenant.id)
-    return None if settings is None else _admitted(services, event.user, standing, settings, registry.generation)
+    if settings is None:
+        return None
+    return _admitted(services, event.user, standing, settings, pool.baseline, registry.generation)
 
 
 def _standing(services: ClientServices, user: str, tenant: Tenant, mode: PoolMode | None) -> Standing:
@@ -103,20 +117,16 @@ def _standing(services: ClientServices, user: str, tenant: Tenant, mode: PoolMod
 
 
 def _admitted(
-    services: ClientServices, user: str, standing: Standing, settings: dict[str, Parts], generation: int
+    services: ClientServices,
+    user: str,
+    standing: Standing,
+    settings: dict[str, Parts],
+    baseline: dict[bytes, bytes],
+    generation: int,
 ) -> Admitted:
     tenant = standing.tenant
-    return Admitted(
-        user,
-        tenant,
-        standing.terms,
-        standing.policy,
-        standing.pool_key,
-        ClientSettings(settings),
-        services.pools.pool(standing.pool_key).baseline,
-        services.stats.tenant(tenant.id, placement_model(tenant.placement)),
-        generation,
-    )
+    stats = services.stats.tenant(tenant.id, placement_model(tenant.placement))
+    return Admitted(user, standing, ClientSettings(settings), baseline, stats, generation)
 
 
 def _settings(event: Authenticated, policy: GuardPolicy) -> dict[str, Parts]:
@@ -132,12 +142,16 @@ def _settings(event: Authenticated, policy: GuardPolicy) -> dict[str, Parts]:
     return settings
 
 
-def greeting(parameters: dict[bytes, bytes], pid: int, key: bytes) -> bytes:
+def greeting(session: Session, pid: int, key: bytes) -> bytes:
     """What a client hears when it is in: AuthenticationOk to ReadyForQuery."""
-    return _welcome(tuple(parameters.items())) + backend.backend_key_data(pid, key) + backend.READY[codes.IDLE]
+    context = session.context
+    if context.welcome_for is not session.baseline:  # a pool's is replaced, never changed
+        context.welcome = _welcome(tuple(session.shown.items()))
+        context.welcome_for = session.baseline
+    return context.welcome + backend.backend_key_data(pid, key) + backend.READY[codes.IDLE]
 
 
 @lru_cache(maxsize=_MAX_WELCOMES)
 def _welcome(parameters: tuple[tuple[bytes, bytes], ...]) -> bytes:
-    """What clients of the same settings hear alike."""
+    """What clients of the same settings hear alike, whichever their tenants; contexts share it."""
     return backend.AUTHENTICATION_OK + b"".join(backend.parameter_status(name, value) for name, value in parameters)

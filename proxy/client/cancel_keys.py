@@ -7,8 +7,10 @@ transaction. Where several processes share a port, the lowest bits of the proces
 from __future__ import annotations
 
 import hmac
-import secrets
+import os
 from typing import Final, Generic, TypeVar
+
+from proxy.wire.buffer import uint32_at
 
 Target = TypeVar("Target")
 
@@ -35,8 +37,8 @@ class CancelKeys(Generic[Target]):
         """A process id (1 to 2^31-1, not in use) and a key: 4 bytes, or 32 from protocol 3.2 on."""
         key_bytes = _LONG_KEY_BYTES if protocol_minor >= 2 else _SHORT_KEY_BYTES
         while True:
-            random = secrets.token_bytes(_PID_BYTES + key_bytes)
-            pid = self._pid(int.from_bytes(random[:_PID_BYTES], "big"))
+            random = os.urandom(_PID_BYTES + key_bytes)
+            pid = self._pid(uint32_at(random, 0) << 32 | uint32_at(random, 4))
             if pid not in self._issued:
                 break
         key = random[_PID_BYTES:]

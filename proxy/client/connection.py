@@ -145,7 +145,7 @@ class ClientConnection(Arrival):
             admitted.baseline,
         )
         self.session = session
-        self.to_client(self._take_unsent() + greeting(session.shown, self._cancel_pid, key))
+        self.to_client(self._take_unsent() + greeting(session, self._cancel_pid, key))
         self._time = Timekeeper(self, session, admitted.terms, services.limits.cancel_timeout_s)
 
     # SessionSink.

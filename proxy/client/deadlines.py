@@ -69,14 +69,17 @@ def first_deadline(now: Situation, limits: SessionLimits, cancel_timeout_s: floa
 
 def shortest(limits: SessionLimits) -> float:
     """What begins from now on has at least this much time, in seconds; 0 if nothing has a limit."""
-    times = (
+    least_s = 0.0
+    for limit_s in (
         limits.query_timeout_s,
         limits.transaction_timeout_s,
         limits.idle_in_transaction_timeout_s,
         limits.pin_timeout_s,
         limits.idle_timeout_s,
-    )
-    return min([seconds for seconds in times if seconds], default=0.0)
+    ):
+        if limit_s and (not least_s or limit_s < least_s):
+            least_s = limit_s
+    return least_s
 
 
 def farewell(deadline: Deadline, pinned: str) -> ProxyError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Final, Literal
 
 from proxy.auth.identity import Identity, UserDirectory, UserRecord
@@ -17,22 +16,27 @@ from proxy.auth.scram import ScramServer, mock_verifier
 from proxy.client.startup import ClientStartup, negotiation, read_startup
 from proxy.client.tenancy import resolve_tenant, split_user, without_tenant_settings
 from proxy.errors import AuthenticationFailed, LoginRefused, ProtocolViolation, ProxyError
-from proxy.wire import backend, codes, frontend
-from proxy.wire.buffer import Reader
-from proxy.wire.frontend import CancelRequest, EncryptionRequest, Startup, read_first_message
+from proxy.wire import backend, codes
+from proxy.wire.buffer import Reader, uint32_at
+from proxy.wire.frontend import EncryptionRequest, Startup, read_first_message
 
 MAX_STARTUP_BYTES: Final = 10_000
 """PostgreSQL's MAX_STARTUP_PACKET_LENGTH; the length field itself is not counted."""
 MAX_SASL_BYTES: Final = 65_535
+_GOODBYE: Final[int] = codes.TERMINATE << 24
+"""What a Terminate, sent where a first message's length is expected, looks like."""
 
 TlsMode = Literal["disable", "prefer", "require"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)  # see `wire.frontend.Startup`
 class Send:
     """Write these bytes to the client."""
 
     data: bytes = field(repr=False)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Cancel:
     key: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)  # see `wire.frontend.Startup`
 class Authenticated:
     """The client is who it says and may speak for the tenant; AuthenticationOk is still to be sent.
 
@@ -61,6 +65,13 @@ class Authenticated:
     startup: ClientStartup
     tenant_id: str
     leftover: bytes = field(repr=False)
+
+    def __init__(self, user: str, identity: Identity, startup: ClientStartup, tenant_id: str, leftover: bytes) -> None:
+        self.user = user
+        self.identity = identity
+        self.startup = startup
+        self.tenant_id = tenant_id
+        self.leftover = leftover
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +89,28 @@ class Closed:
 LoginEvent = Send | StartTls | Cancel | Authenticated | Rejected | Closed
 
 
-class _State(Enum):
-    FIRST_MESSAGE = auto()
-    TLS_HANDSHAKE = auto()
-    SASL_MECHANISM = auto()
-    SASL_CLIENT_FIRST = auto()  # the client chose a mechanism and sent nothing with it
-    SASL_CLIENT_FINAL = auto()
-    DONE = auto()
+class _State:
+    FIRST_MESSAGE: Final = 0
+    TLS_HANDSHAKE: Final = 1
+    SASL_MECHANISM: Final = 2
+    SASL_CLIENT_FIRST: Final = 3  # the client chose a mechanism and sent nothing with it
+    SASL_CLIENT_FINAL: Final = 4
+    DONE: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
 class _Attempt:
     """Who the client says it is, and the exchange that has it prove that; `record` is None for a user nobody knows."""
 
-    startup: ClientStartup
-    user: str
-    user_tenant: str | None
-    record: UserRecord | None
-    scram: ScramServer
+    __slots__ = ("record", "scram", "startup", "user", "user_tenant")
+
+    def __init__(
+        self, startup: ClientStartup, user: str, user_tenant: str | None, record: UserRecord | None, scram: ScramServer
+    ) -> None:
+        self.startup: Final = startup
+        self.user: Final = user
+        self.user_tenant: Final = user_tenant
+        self.record: Final = record
+        self.scram: Final = scram
 
 
 class _Left(Exception):
@@ -124,8 +139,8 @@ class ClientLogin:
         self._requires_tls = tls_mode == "require" and not is_unix
         self._tenant_settings = tenant_settings
         self._nonce = nonce
-        self._state = _State.FIRST_MESSAGE
-        self._buffer = bytearray()
+        self._state: int = _State.FIRST_MESSAGE
+        self._buffer = b""
         self._asked_for: set[int] = set()
         self._is_tls = False
         self._channel_binding: bytes | None = None
@@ -134,9 +149,9 @@ class ClientLogin:
 
     def receive(self, data: bytes) -> list[LoginEvent]:
         """What follows from these bytes; never raises for what a client sends."""
-        if self._state is _State.DONE:
+        if self._state == _State.DONE:
             return []
-        self._buffer += data
+        self._buffer = self._buffer + data if self._buffer else data
         events: list[LoginEvent] = []
         try:
             while (step := self._step()) is not None:
@@ -151,33 +166,32 @@ class ClientLogin:
 
     def tls_started(self, channel_binding: bytes | None) -> None:
         """The handshake is done; `channel_binding` is the `tls_server_end_point` of our certificate."""
-        assert self._state is _State.TLS_HANDSHAKE
+        assert self._state == _State.TLS_HANDSHAKE
         self._is_tls = True
         self._channel_binding = channel_binding
         self._state = _State.FIRST_MESSAGE
 
     def eof(self) -> list[LoginEvent]:
         """The client closed its side."""
-        return [] if self._state is _State.DONE else self._done(Closed())
+        return [] if self._state == _State.DONE else self._done(Closed())
 
     def _step(self) -> list[LoginEvent] | None:
         """Take one message; None when there is none to take."""
-        match self._state:
-            case _State.FIRST_MESSAGE:
-                body = self._take_first()
-                return None if body is None else self._on_first(body)
-            case _State.TLS_HANDSHAKE:
-                if self._buffer:
-                    raise _unencrypted("SSL")
-                return None
-            case _State.DONE:
-                return None
-            case _:
-                return self._on_password_message()
+        if not self._buffer:
+            return None
+        state = self._state
+        if state == _State.FIRST_MESSAGE:
+            body = self._take_first()
+            return None if body is None else self._on_first(body)
+        if state == _State.TLS_HANDSHAKE:
+            raise _unencrypted("SSL")
+        if state == _State.DONE:
+            return None
+        return self._on_password_message()
 
     def _done(self, event: LoginEvent) -> list[LoginEvent]:
         self._state = _State.DONE
-        self._buffer.clear()
+        self._buffer = b""
         return [event]
 
     # --- the first message
@@ -185,29 +199,28 @@ class ClientLogin:
     def _take_first(self) -> bytes | None:
         if len(self._buffer) < 4:
             return None
-        if self._buffer[:4] == frontend.TERMINATE[:4]:
+        size = uint32_at(self._buffer, 0)
+        if size == _GOODBYE:
             raise _Left
-        size = int.from_bytes(self._buffer[:4], "big")
         if not 8 <= size <= MAX_STARTUP_BYTES + 4:
             raise ProtocolViolation("invalid length of startup packet")
         return self._take(4, size)
 
     def _take(self, start: int, end: int) -> bytes | None:
         """Bytes `start` to `end` of the buffer, which then begins behind them; None while they are not all there."""
-        if len(self._buffer) < end:
+        buffer = self._buffer
+        if len(buffer) < end:
             return None
-        taken = bytes(self._buffer[start:end])
-        del self._buffer[:end]
-        return taken
+        self._buffer = buffer[end:]
+        return buffer[start:end]
 
     def _on_first(self, body: bytes) -> list[LoginEvent]:
-        match read_first_message(body):
-            case CancelRequest(pid, key):
-                return self._done(Cancel(pid, key))
-            case EncryptionRequest(code):
-                return self._on_encryption_request(code)
-            case Startup() as message:
-                return self._on_startup(message)
+        message = read_first_message(body)
+        if isinstance(message, Startup):
+            return self._on_startup(message)
+        if isinstance(message, EncryptionRequest):
+            return self._on_encryption_request(message.code)
+        return self._done(Cancel(message.pid, message.key))
 
     def _on_encryption_request(self, code: int) -> list[LoginEvent]:
         if code in self._asked_for or self._is_tls:
@@ -232,8 +245,7 @@ class ClientLogin:
         return [Send((negotiation(message) or b"") + offer)]
 
     def _begin(self, startup: ClientStartup) -> _Attempt:
-        user, user_tenant = split_user(startup.user, self._directory)
-        record = self._directory.find(user)
+        user, user_tenant, record = split_user(startup.user, self._directory)
         if record is not None:
             verifier = record.verifier
         else:
@@ -246,9 +258,10 @@ class ClientLogin:
     # --- the SASL exchange
 
     def _on_password_message(self) -> list[LoginEvent] | None:
-        if len(self._buffer) < codes.HEADER_BYTES:
+        buffer = self._buffer
+        if len(buffer) < codes.HEADER_BYTES:
             return None
-        code, size = self._buffer[0], int.from_bytes(self._buffer[1:5], "big")
+        code, size = buffer[0], uint32_at(buffer, 1)
         if code == codes.TERMINATE:
             return self._done(Closed())
         if code != codes.PASSWORD:
@@ -259,9 +272,9 @@ class ClientLogin:
         return None if body is None else self._on_sasl(body)
 
     def _on_sasl(self, body: bytes) -> list[LoginEvent]:
-        if self._state is _State.SASL_MECHANISM:
+        if self._state == _State.SASL_MECHANISM:
             return self._on_mechanism(Reader(body))
-        if self._state is _State.SASL_CLIENT_FIRST:
+        if self._state == _State.SASL_CLIENT_FIRST:
             return self._on_client_first(body)
         return self._on_client_final(body)
 
@@ -307,7 +320,7 @@ class ClientLogin:
         except ProxyError as error:
             return Rejected(error)
         startup = without_tenant_settings(attempt.startup, self._tenant_settings)
-        return Authenticated(attempt.user, identity, startup, tenant_id, bytes(self._buffer))
+        return Authenticated(attempt.user, identity, startup, tenant_id, self._buffer)
 
 
 def _unencrypted(what: str) -> ProtocolViolation:

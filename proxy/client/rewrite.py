@@ -37,12 +37,14 @@ BEGIN: Final = Statement(Kind.BEGIN, 0, 0, command="BEGIN")
 """Stands for a BEGIN that was deferred."""
 
 
-@dataclass(slots=True)
 class Progress:
     """Where the transaction stands, as predicted along the path on which everything succeeds."""
 
-    status: int
-    in_place: bool
+    __slots__ = ("in_place", "status")
+
+    def __init__(self, status: int, in_place: bool) -> None:
+        self.status = status
+        self.in_place = in_place
 
     def after(self, kind: int) -> None:
         """Move on past a statement of this kind."""

@@ -100,21 +100,29 @@ class Census:
             raise _too_many_in_all(limits.max_clients)
         per_user = identity.max_clients or limits.max_clients_per_user
         per_tenant = tenant.tier.max_clients or limits.max_clients_per_tenant
-        if per_user and self.by_user[identity.user] >= per_user:
+        of_user = self.by_user.get(identity.user, 0)
+        of_tenant = self.by_tenant.get(tenant.id, 0)
+        if per_user and of_user >= per_user:
             raise _too_many(f'user "{identity.user}"', per_user, "max_clients of the user")
-        if per_tenant and self.by_tenant[tenant.id] >= per_tenant:
+        if per_tenant and of_tenant >= per_tenant:
             raise _too_many(f'tenant "{tenant.id}"', per_tenant, "max_clients of the tenant's tier")
         self.clients += 1
-        self.by_user[identity.user] += 1
-        self.by_tenant[tenant.id] += 1
+        self.by_user[identity.user] = of_user + 1
+        self.by_tenant[tenant.id] = of_tenant + 1
 
     def leave(self, user: str, tenant_id: str) -> None:
         """Count a client out."""
         self.clients -= 1
-        for counter, name in ((self.by_user, user), (self.by_tenant, tenant_id)):
-            counter[name] -= 1
-            if not counter[name]:
-                del counter[name]
+        _count_out(self.by_user, user)
+        _count_out(self.by_tenant, tenant_id)
+
+
+def _count_out(counter: Counter[str], name: str) -> None:
+    left = counter.get(name, 0) - 1
+    if left:
+        counter[name] = left
+    else:
+        counter.pop(name, None)
 
 
 def too_many_logins(limit: int) -> TooManyClients:

@@ -160,7 +160,10 @@ class Session:
         self.wanted: Pairs
         self.refresh_context()
         own = self.context.reported
-        self.shown: dict[bytes, bytes] = {name: own.get(name, value) for name, value in baseline.items()}
+        self.shown: dict[bytes, bytes] = baseline.copy()
+        for name, value in own.items():
+            if name in baseline:
+                self.shown[name] = value
         self.state = State.IDLE
         self.status: int = codes.IDLE
         self.progress = Progress(codes.IDLE, in_place=False)
@@ -432,9 +435,11 @@ class Session:
 
     def refresh_context(self) -> None:
         """Build the context anew from the client's settings."""
-        self.settings.base = self.shared.builder.build(self.tenant, {}).settings
-        self.context = self.shared.builder.build(self.tenant, self.settings.effective)
-        self.wanted = self.context.lasting if self.is_session else self.context.followed
+        builder = self.shared.builder
+        effective = self.settings.effective
+        self.context = context = builder.build(self.tenant, effective)
+        self.settings.base = builder.build(self.tenant, {}).settings if effective else context.settings
+        self.wanted = context.lasting if self.is_session else context.followed
 
     def defer(self, begin: bytes) -> None:
         """The client's transaction begins; PostgreSQL will hear of it with the first statement."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from proxy.errors import FeatureRefused, InvalidStartupParameter, LoginRefused
@@ -31,7 +31,7 @@ class ReplicationRefused(FeatureRefused):
     severity = "FATAL"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(init=False, slots=True)  # see `wire.frontend.Startup`
 class ClientStartup:
     """What a client asked for.
 
@@ -44,8 +44,26 @@ class ClientStartup:
     settings: dict[str, str]
     tenant: str | None
     protocol_minor: int
-    unknown_protocol_options: tuple[str, ...] = ()
-    overridden: tuple[Assignment, ...] = field(default=())
+    unknown_protocol_options: tuple[str, ...]
+    overridden: tuple[Assignment, ...]
+
+    def __init__(
+        self,
+        user: str,
+        database: str | None,
+        settings: dict[str, str],
+        tenant: str | None,
+        protocol_minor: int,
+        unknown_protocol_options: tuple[str, ...] = (),
+        overridden: tuple[Assignment, ...] = (),
+    ) -> None:
+        self.user = user
+        self.database = database
+        self.settings = settings
+        self.tenant = tenant
+        self.protocol_minor = protocol_minor
+        self.unknown_protocol_options = unknown_protocol_options
+        self.overridden = overridden
 
 
 def read_startup(message: Startup) -> ClientStartup:
@@ -54,18 +72,26 @@ def read_startup(message: Startup) -> ClientStartup:
     user = parameters.get("user")
     if not user:
         raise LoginRefused("no PostgreSQL user name specified in startup packet")
-    _refuse_replication(parameters.get("replication", "false"))
-    assignments = [*_options(parameters.get("options", "")), *_direct(parameters)]
+    replication = parameters.get("replication")
+    if replication is not None:
+        _refuse_replication(replication)
     # As in PostgreSQL a direct parameter beats `options`, and the last of several wins.
+    assignments = _assignments(parameters)
     settings = dict(assignments)
+    has_overridden = len(settings) < len(assignments)
+    tenant = settings.pop(TENANT_PARAMETER, "")
+    overridden: tuple[Assignment, ...] = ()
+    if has_overridden:
+        _refuse_two_tenants(assignments)
+        overridden = tuple([(n, v) for n, v in assignments if n != TENANT_PARAMETER and settings[n] != v])
     return ClientStartup(
-        user=user,
-        database=parameters.get("database") or None,
-        tenant=_tenant(settings.pop(TENANT_PARAMETER, ""), assignments),
-        settings=settings,
-        protocol_minor=_minor(message),
-        unknown_protocol_options=tuple(message.protocol_options),
-        overridden=tuple((n, v) for n, v in assignments if n != TENANT_PARAMETER and settings[n] != v),
+        user,
+        parameters.get("database") or None,
+        settings,
+        tenant or None,
+        _minor(message),
+        tuple(message.protocol_options) if message.protocol_options else (),
+        overridden,
     )
 
 
@@ -88,17 +114,19 @@ def _minor(message: Startup) -> int:
     return NEWEST_MINOR if asked >= NEWEST_MINOR else 0
 
 
-def _tenant(tenant: str, assignments: list[Assignment]) -> str | None:
-    """The `tenant` parameter; an empty one names none."""
+def _refuse_two_tenants(assignments: list[Assignment]) -> None:
     if len({value for name, value in assignments if name == TENANT_PARAMETER}) > 1:
         raise InvalidStartupParameter('parameter "tenant" is given several times with different values')
-    return tenant or None
 
 
-def _direct(parameters: dict[str, str]) -> Iterator[Assignment]:
+def _assignments(parameters: dict[str, str]) -> list[Assignment]:
+    """The settings in `options`, and behind them those that are parameters themselves."""
+    options = parameters.get("options")
+    assignments = list(_options(options)) if options else []
     for name, value in parameters.items():
         if name not in _SPECIAL:
-            yield _setting_name(name), value
+            assignments.append((_setting_name(name), value))
+    return assignments
 
 
 def _options(options: str) -> Iterator[Assignment]:
@@ -136,7 +164,8 @@ def _split_options(options: str) -> Iterator[str]:
 
 
 def _setting_name(name: str) -> str:
-    if not _NAME.fullmatch(name):
+    is_plain = name.isascii() and name.isidentifier()  # as nearly all are: the expression takes longer to say so
+    if not is_plain and not _NAME.fullmatch(name):
         raise InvalidStartupParameter(
             f"invalid configuration parameter name {_shown(name)}",
             hint="Names are letters, digits and underscores, with dots between the parts of an extension's setting.",

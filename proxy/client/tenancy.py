@@ -8,9 +8,8 @@ tenants can not find out which others there are.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 
-from proxy.auth.identity import Identity, UserDirectory
+from proxy.auth.identity import Identity, UserDirectory, UserRecord
 from proxy.client.startup import ClientStartup
 from proxy.errors import LoginRefused, TenantUnknown
 
@@ -18,18 +17,21 @@ Source = tuple[str, str]
 """Where a tenant was named, in words, and the tenant."""
 
 
-def split_user(name: str, directory: UserDirectory) -> tuple[str, str | None]:
-    """The login's name and the tenant after it, as in `app.acme`.
+def split_user(name: str, directory: UserDirectory) -> tuple[str, str | None, UserRecord | None]:
+    """The login's name, the tenant after it, as in `app.acme`, and what is known of the login.
 
     A login of exactly this name wins. Else the last dot parts them, because a tenant id holds no dot and a login's
     name may. A name that no login fits comes back whole.
     """
-    if directory.find(name) is not None:
-        return name, None
+    record = directory.find(name)
+    if record is not None:
+        return name, None, record
     user, _, tenant = name.rpartition(".")
-    if user and tenant and directory.find(user) is not None:
-        return user, tenant
-    return name, None
+    if user and tenant:
+        record = directory.find(user)
+        if record is not None:
+            return user, tenant, record
+    return name, None, None
 
 
 def resolve_tenant(
@@ -40,10 +42,13 @@ def resolve_tenant(
     Raises `LoginRefused` when sources disagree or the login is not allowed, `TenantUnknown` when there is no source.
     """
     sources = _sources(startup, user_tenant, tenant_settings)
-    named = {tenant for _, tenant in sources}
-    if len(named) > 1:
-        raise _disagreement(sources)
-    tenant = next(iter(named), None) or identity.single_tenant
+    tenant: str | None = None
+    for _, named in sources:
+        if tenant is not None and named != tenant:
+            raise _disagreement(sources)
+        tenant = named
+    if tenant is None:
+        tenant = identity.single_tenant
     if tenant is None:
         raise _nothing_named(identity, tenant_settings)
     if not identity.may_use(tenant):
@@ -56,26 +61,34 @@ def resolve_tenant(
 
 def without_tenant_settings(startup: ClientStartup, tenant_settings: Collection[str]) -> ClientStartup:
     """The same startup, the tenant's own settings taken out: from here on they are the context's, not the client's."""
+    if not startup.settings:
+        return startup
     names = {name.lower() for name in tenant_settings}
     if names.isdisjoint(startup.settings):
         return startup  # nothing of theirs can be among the overridden ones then
-    return replace(
-        startup,
-        settings={name: value for name, value in startup.settings.items() if name not in names},
-        overridden=tuple(pair for pair in startup.overridden if pair[0] not in names),
+    return ClientStartup(
+        startup.user,
+        startup.database,
+        {name: value for name, value in startup.settings.items() if name not in names},
+        startup.tenant,
+        startup.protocol_minor,
+        startup.unknown_protocol_options,
+        tuple([pair for pair in startup.overridden if pair[0] not in names]),
     )
 
 
 def _sources(startup: ClientStartup, user_tenant: str | None, tenant_settings: Collection[str]) -> list[Source]:
     """Every place that names a tenant; an empty value names none."""
-    names = {name.lower() for name in tenant_settings}
-    assignments = [*startup.settings.items(), *startup.overridden]
-    found = [
-        ('parameter "tenant"', startup.tenant),
-        *((f'setting "{name}"', value) for name, value in assignments if name in names),
-        ("user name", user_tenant),
-    ]
-    return [(source, tenant) for source, tenant in found if tenant]
+    found: list[Source] = []
+    if startup.tenant:
+        found.append(('parameter "tenant"', startup.tenant))
+    if startup.settings:  # else nothing was overridden either
+        names = {name.lower() for name in tenant_settings}
+        assignments = [*startup.settings.items(), *startup.overridden]
+        found += [(f'setting "{name}"', value) for name, value in assignments if value and name in names]
+    if user_tenant:
+        found.append(("user name", user_tenant))
+    return found
 
 
 def _disagreement(sources: list[Source]) -> LoginRefused:

@@ -53,7 +53,8 @@ class Timekeeper:
         self._client = client
         self._session = session
         self._cancel_timeout_s = cancel_timeout_s
-        self._is_called = terms.session.are_timed  # the session looks at the limits it began with
+        limits = terms.session
+        self._is_called = limits.are_timed  # the session looks at the limits it began with
         self._timer: asyncio.TimerHandle | None = None
         self._at = 0.0
         self._cancelled: tuple[float, float] | None = (
@@ -61,8 +62,8 @@ class Timekeeper:
         )
         self.waits_since = 0.0
         self.terms = terms
-        self._shortest_s = shortest(terms.session)
-        if terms.session.idle_timeout_s:  # a client that has just come can only be idle
+        self._shortest_s = shortest(limits)
+        if limits.idle_timeout_s:  # a client that has just come can only be idle
             self.look()
 
     def renew(self, terms: Terms, cancel_timeout_s: float) -> None:

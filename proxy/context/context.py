@@ -68,7 +68,8 @@ class Context:
     `query`: the same as a Query of its own. `parse`, `bind_execute`: the extended form, for which `statement_name` must
     be prepared. `plan_key`: what makes a cached plan differ (search_path and role). `followed`: the client's FOLLOWED
     settings. `lasting`: all of them, for a server whose session is the client's own. `reported`: ParameterStatus values
-    as a client with this context sees them.
+    as a client with this context sees them. `welcome` is what clients are greeted with, where servers report
+    `welcome_for` by themselves.
     """
 
     __slots__ = (
@@ -84,6 +85,8 @@ class Context:
         "settings",
         "statement_name",
         "statements",
+        "welcome",
+        "welcome_for",
     )
 
     def __init__(self, settings: Pairs, followed: Pairs, names: InjectionNames) -> None:
@@ -110,6 +113,8 @@ class Context:
             for name, parts in (*settings, *followed)
             if name in REPORTED
         }
+        self.welcome = b""
+        self.welcome_for: dict[bytes, bytes] | None = None
 
 
 def follow(held: Pairs, wanted: Pairs) -> bytes:
@@ -138,19 +143,24 @@ class ContextBuilder:
         self._shared_schemas = shared_schemas
         self._names = names
         self._max_entries = max_entries
-        self._cache: OrderedDict[tuple[Tenant, tuple[tuple[str, Parts], ...]], Context] = OrderedDict()
+        # By the tenant's id: to hash all that a tenant is takes longer than the rest of `build`.
+        self._cache: OrderedDict[tuple[str, Pairs], tuple[Tenant, Context]] = OrderedDict()
 
     def build(self, tenant: Tenant, client: Mapping[str, Parts]) -> Context:
         """The context of a transaction of `tenant` by a client with these settings."""
-        key = (tenant, tuple(sorted(client.items())))
-        context = self._cache.get(key)
-        if context is None:
+        key = (tenant.id, tuple(sorted(client.items())) if client else ())
+        known = self._cache.get(key)
+        if known is not None and known[0] is tenant:
+            return known[1]
+        if known is not None and known[0] == tenant:  # the same, looked up again
+            context = known[1]
+        else:
             followed = tuple((name, client[name]) for name in FOLLOWED if name in client)
             context = Context(self._pairs(tenant, client), followed, self._names)
-            if len(context.prefix) <= _MAX_CACHED_BYTES:
-                self._cache[key] = context
-                if len(self._cache) > self._max_entries:
-                    self._cache.popitem(last=False)
+        if len(context.prefix) <= _MAX_CACHED_BYTES:
+            self._cache[key] = (tenant, context)
+            if len(self._cache) > self._max_entries:
+                self._cache.popitem(last=False)
         return context
 
     def base_search_path(self, tenant: Tenant) -> Parts | None:

@@ -44,7 +44,7 @@ def authentication(subtype: int, data: bytes = b"") -> bytes:
 
 def authentication_sasl(mechanisms: Iterable[str]) -> bytes:
     """AuthenticationSASL, offering these mechanisms in order of preference."""
-    return authentication(codes.AUTH_SASL, b"".join(m.encode() + b"\0" for m in mechanisms) + b"\0")
+    return authentication(codes.AUTH_SASL, "\0".join([*mechanisms, "", ""]).encode())
 
 
 def negotiate_protocol_version(newest_version: int, unknown_options: Iterable[str]) -> bytes:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import struct
-from typing import Final
-
 from proxy.errors import ProtocolViolation
-
-_HEADER: Final = struct.Struct("!BI")
 
 
 class Reader:
@@ -47,7 +42,8 @@ class Reader:
 
     def int32(self) -> int:
         """A signed 32-bit integer."""
-        return int.from_bytes(self.take(4), "big", signed=True)
+        value = uint32_at(self.take(4), 0)
+        return value if value < 0x8000_0000 else value - 0x1_0000_0000
 
     def cstring(self) -> bytes:
         """A zero-terminated string, without its terminator."""
@@ -68,6 +64,12 @@ class Reader:
             raise ProtocolViolation("invalid message format")
 
 
+def uint32_at(data: bytes, pos: int) -> int:
+    """The unsigned 32-bit integer at this position, where four bytes are."""
+    # Compiled, this is several times faster than int.from_bytes of a slice, and no slower in plain Python.
+    return data[pos] << 24 | data[pos + 1] << 16 | data[pos + 2] << 8 | data[pos + 3]
+
+
 def int16(value: int) -> bytes:
     """A 16-bit field."""
     return value.to_bytes(2, "big", signed=value < 0)
@@ -80,4 +82,4 @@ def int32(value: int) -> bytes:
 
 def frame(code: int, body: bytes) -> bytes:
     """One message: type, length (which counts itself), body."""
-    return _HEADER.pack(code, len(body) + 4) + body
+    return (code << 32 | len(body) + 4).to_bytes(5, "big") + body

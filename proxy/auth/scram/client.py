@@ -104,7 +104,7 @@ class ScramClient:
         self._salted = salted if salted is not None else SaltedPasswords(1)
         self._state = _State.START
         self.mechanism, self._gs2_header, self._bound = _choose(offered, channel_binding)
-        self._nonce = (nonce or fresh_nonce()).encode()
+        self._nonce = nonce.encode() if nonce else fresh_nonce()
         self._first_bare = b"n=%b,r=%b" % (_saslname(user), self._nonce)
         self._server_first = b""
         self._salt = b""

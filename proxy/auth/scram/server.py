@@ -6,10 +6,9 @@ the verifier is real or a mock, except that no proof fits a mock.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-from enum import Enum, auto
+from binascii import a2b_base64, b2a_base64
+from hashlib import sha256
+from hmac import compare_digest
 from typing import Final
 
 from proxy.auth.scram.verifier import (
@@ -19,7 +18,6 @@ from proxy.auth.scram.verifier import (
     ScramVerifier,
     fresh_nonce,
     is_nonce,
-    sign,
     xor,
 )
 from proxy.errors import AuthenticationFailed, LoginRefused, ProtocolViolation
@@ -27,10 +25,10 @@ from proxy.errors import AuthenticationFailed, LoginRefused, ProtocolViolation
 _BINDING_TYPE: Final = b"tls-server-end-point"
 
 
-class _State(Enum):
-    AWAITS_FIRST = auto()
-    AWAITS_FINAL = auto()
-    DONE = auto()
+class _State:
+    AWAITS_FIRST: Final = 0
+    AWAITS_FINAL: Final = 1
+    DONE: Final = 2
 
 
 class ScramServer:
@@ -45,8 +43,8 @@ class ScramServer:
     ) -> None:
         self._verifier = verifier
         self._channel_binding = channel_binding
-        self._server_nonce = (nonce or fresh_nonce()).encode()
-        self._state = _State.AWAITS_FIRST
+        self._server_nonce = nonce.encode() if nonce else fresh_nonce()
+        self._state: int = _State.AWAITS_FIRST
         self._gs2_header = b""
         self._nonce = b""
         self._auth_message = b""
@@ -62,16 +60,17 @@ class ScramServer:
         Raises `ProtocolViolation` for a malformed message, `LoginRefused` when the client believes that we offered no
         channel binding though we did: somebody took it out of our offer.
         """
-        assert self._state is _State.AWAITS_FIRST
+        assert self._state == _State.AWAITS_FIRST
         if mechanism not in self.mechanisms:
             raise ProtocolViolation("client selected an invalid SASL authentication mechanism")
-        flag, authorization, bare = _split(client_first, 3)
+        parts = _split(client_first, 3)
+        flag, authorization, bare = parts[0], parts[1], parts[2]
         self._check_binding_flag(flag, mechanism)
         if authorization:
             raise ProtocolViolation("client uses authorization identity, but it is not supported")
         self._gs2_header = flag + b",,"
         self._nonce = _client_nonce(bare) + self._server_nonce
-        salt = base64.b64encode(self._verifier.salt)
+        salt = b2a_base64(self._verifier.salt, newline=False)
         server_first = b"r=%b,s=%b,i=%d" % (self._nonce, salt, self._verifier.iterations)
         self._auth_message = bare + b"," + server_first
         self._state = _State.AWAITS_FINAL
@@ -83,18 +82,21 @@ class ScramServer:
         Raises `AuthenticationFailed` for a wrong proof, `LoginRefused` for a channel binding that is not ours,
         `ProtocolViolation` for a malformed message.
         """
-        assert self._state is _State.AWAITS_FINAL
+        assert self._state == _State.AWAITS_FINAL
         self._state = _State.DONE
         without_proof, separator, proof = client_final.rpartition(b",p=")
         if not separator:
             raise _malformed("client-final-message has no proof")
-        binding, nonce, *_extensions = _split(without_proof, 2, at_least=True)
-        self._check_binding(_attribute(binding, b"c"))
-        if not hmac.compare_digest(_attribute(nonce, b"r"), self._nonce):
+        parts = _split(without_proof, 2, at_least=True)
+        self._check_binding(_attribute(parts[0], b"c="))
+        if not compare_digest(_attribute(parts[1], b"r="), self._nonce):
             raise ProtocolViolation("invalid SCRAM response", details="Nonce does not match.")
-        self._auth_message += b"," + without_proof
-        self._check_proof(_decoded(proof))
-        return b"v=" + base64.b64encode(sign(self._verifier.server_key, self._auth_message))
+        auth_message = self._auth_message + b"," + without_proof
+        stored_key, server_key = self._verifier.signing_keys
+        client_key = xor(_decoded(proof), stored_key.sign(auth_message))
+        if not compare_digest(sha256(client_key).digest(), self._verifier.stored_key):
+            raise AuthenticationFailed("password authentication failed")
+        return b"v=" + b2a_base64(server_key.sign(auth_message), newline=False)
 
     def _check_binding_flag(self, flag: bytes, mechanism: str) -> None:
         """RFC 5802, section 6: what the client says it knows must fit what it chose and what we offered."""
@@ -118,7 +120,7 @@ class ScramServer:
     def _check_binding(self, encoded: bytes) -> None:
         is_bound = self._gs2_header.startswith(b"p")
         expected = self._gs2_header + (self._channel_binding or b"" if is_bound else b"")
-        if hmac.compare_digest(encoded, base64.b64encode(expected)):
+        if compare_digest(encoded, b2a_base64(expected, newline=False)):
             return
         if is_bound:
             raise LoginRefused(
@@ -127,19 +129,14 @@ class ScramServer:
             )
         raise ProtocolViolation("unexpected SCRAM channel-binding attribute in client-final-message")
 
-    def _check_proof(self, proof: bytes) -> None:
-        client_key = xor(proof, sign(self._verifier.stored_key, self._auth_message))
-        if not hmac.compare_digest(hashlib.sha256(client_key).digest(), self._verifier.stored_key):
-            raise AuthenticationFailed("password authentication failed")
-
 
 def _client_nonce(bare: bytes) -> bytes:
     """The client's nonce in client-first-message-bare; the user name in it is ignored, as PostgreSQL does."""
     if bare.startswith(b"m="):
         raise ProtocolViolation("client requires an unsupported SCRAM extension")
-    name, nonce, *_extensions = _split(bare, 2, at_least=True)
-    _attribute(name, b"n")
-    value = _attribute(nonce, b"r")
+    parts = _split(bare, 2, at_least=True)
+    _attribute(parts[0], b"n=")
+    value = _attribute(parts[1], b"r=")
     if not is_nonce(value):
         raise ProtocolViolation("non-printable characters in SCRAM nonce")
     return value
@@ -153,15 +150,16 @@ def _split(message: bytes, count: int, *, at_least: bool = False) -> list[bytes]
     return parts
 
 
-def _attribute(part: bytes, name: bytes) -> bytes:
-    if not part.startswith(name + b"="):
-        raise _malformed(f'expected attribute "{name.decode()}"')
-    return part[len(name) + 1 :]
+def _attribute(part: bytes, prefix: bytes) -> bytes:
+    """What follows the attribute's letter and "=" (`prefix`)."""
+    if not part.startswith(prefix):
+        raise _malformed(f'expected attribute "{prefix[:1].decode()}"')
+    return part[2:]
 
 
 def _decoded(proof: bytes) -> bytes:
     try:
-        decoded = base64.b64decode(proof, validate=True)
+        decoded = a2b_base64(proof, strict_mode=True)
     except ValueError:
         decoded = b""
     if len(decoded) != KEY_BYTES:

@@ -112,8 +112,13 @@ def test_the_tenants_own_settings_are_taken_out_of_the_clients() -> None:
     ],
 )
 def test_a_user_name_may_carry_the_tenant_behind_its_last_dot(name: str, split: tuple[str, str | None]) -> None:
-    assert split_user(name, Users("app", "svc.web")) == split
+    user, tenant, record = split_user(name, Users("app", "svc.web"))
+    assert (user, tenant) == split
+    assert (record is not None) == (user in ("app", "svc.web"))
 
 
 def test_a_login_of_exactly_this_name_wins() -> None:
-    assert split_user("app.acme", Users("app", "app.acme")) == ("app.acme", None)
+    user, tenant, record = split_user("app.acme", Users("app", "app.acme"))
+    assert (user, tenant) == ("app.acme", None)
+    assert record is not None
+    assert record.identity.user == "app.acme"

@@ -197,7 +197,18 @@ def test_the_same_tenant_and_settings_are_the_same_context() -> None:
 def test_a_changed_tenant_gets_a_new_context() -> None:
     made = builder()
     moved = Tenant("acme", SchemaPlacement("main", "saas", "acme"), TIER)
-    assert made.build(moved, {}).prefix != made.build(ACME, {}).prefix
+    before, after = made.build(ACME, {}), made.build(moved, {})
+    assert before.prefix != after.prefix
+    # Sessions from before the change and from after it live side by side for a while.
+    assert made.build(ACME, {}).prefix == before.prefix
+    assert made.build(moved, {}).prefix == after.prefix
+
+
+def test_a_tenant_that_was_looked_up_again_keeps_its_context() -> None:
+    made = builder()
+    again = Tenant("acme", SharedPlacement("main", "saas"), TIER)
+    assert again is not ACME
+    assert made.build(again, {}) is made.build(ACME, {})
 
 
 def test_the_cache_keeps_its_limit() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scramp import ScramMechanism
 
 from proxy.auth.scram import ScramVerifier, mock_verifier
+from proxy.auth.scram.verifier import SigningKey, is_nonce
 
 TEXT = (
     "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$"
@@ -72,3 +75,16 @@ def test_a_made_up_verifier_has_the_shape_of_a_real_one() -> None:
     real, mock = ScramVerifier.from_password("x"), mock_verifier("nobody", b"secret")
     assert (mock.iterations, len(mock.salt)) == (real.iterations, len(real.salt))
     assert ScramVerifier.parse(mock.text()) == mock
+
+
+@given(st.binary(max_size=200), st.lists(st.binary(max_size=200), min_size=1))
+def test_a_signing_key_signs_each_message_as_hmac_does(key: bytes, messages: list[bytes]) -> None:
+    signing = SigningKey(key)
+    assert [signing.sign(message) for message in messages] == [hmac.digest(key, m, "sha256") for m in messages]
+
+
+@pytest.mark.parametrize("around", [b"", b"abc"])
+def test_a_nonce_is_printable_ascii_without_space_and_comma(around: bytes) -> None:
+    allowed = {byte for byte in range(256) if is_nonce(around + bytes((byte,)) + around)}
+    assert allowed == set(range(0x21, 0x7F)) - {0x2C}
+    assert not is_nonce(b"")
