@@ -104,7 +104,7 @@ class Shortcut:
 
     def _handle(self, data: bytes) -> bool:
         session = self._session
-        if session.deferred or session.keeping.must_establish:
+        if session.deferred or session.keeping.must_establish or session.extended.is_skipping:
             return False
         size = len(data)
         if (
@@ -196,7 +196,6 @@ class Shortcut:
             statement.verdict.is_unremarkable
             and statement.note is None
             and statement.version == session.shared.catalog.schema_version
-            and not session.extended.skips
             and (not shape & _IS_DESCRIBED or statement.columns is not None)
         )
 

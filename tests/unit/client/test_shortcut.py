@@ -212,6 +212,22 @@ def test_one_chunk_is_one_write_each_way(play: Plays) -> None:
     )
 
 
+@pytest.mark.parametrize("in_block", [False, True], ids=["alone", "in a transaction"])
+@pytest.mark.parametrize("data", BATCHES.values(), ids=BATCHES)
+def test_behind_an_error_nothing_is_run_before_the_next_sync(play: Plays, data: bytes, *, in_block: bool) -> None:
+    short, long = in_pairs(play, in_block=in_block)
+    for one in (short, long):
+        one.session.client_data(bind("found", b"1"))
+        one.take()
+    short.session.client_data(data)
+    for part in (data[:7], data[7:]):
+        long.session.client_data(part)
+    did = all_did(short)
+    assert did == all_did(long)
+    if not data.endswith(SYNC):
+        assert not did["to_server"]
+
+
 def test_a_chunk_that_waited_for_a_server_takes_the_short_way_too(play: Plays) -> None:
     (
         play(waits=True)

@@ -22,7 +22,6 @@ class Work:
         self._now += self._piece_s
         self.done.append(data)
 
-
     def rest(self, seconds: float) -> None:
         self._now += seconds
 
