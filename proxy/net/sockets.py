@@ -54,7 +54,7 @@ class SocketLink(Link, Watched):
         self._watch()
 
     def write(self, data: bytes) -> None:
-        if self._is_closing or self._broken is not None:
+        if self._is_closing or self._broken is not None or not data:
             return
         if self._unsent:
             self._unsent.append(data)

@@ -86,6 +86,24 @@ async def test_many_small_writes_wait_for_a_side_that_does_not_read(make_pair: M
     assert await ear.loss() is None
 
 
+@on_every_loop
+async def test_empty_writes_leave_nothing_behind_that_would_have_to_be_sent() -> None:
+    link, other = linked()
+    ear = Ear(link)
+    written = fill(link)
+    for _ in range(100):
+        link.write(b"")
+    reading = asyncio.create_task(receive_all(other))
+    await ear.takes_bytes.wait()
+    while link.unsent_bytes:
+        await turns()
+    await turns()
+    assert is_quiet()
+    link.close()
+    assert await reading == written
+    assert await ear.loss() is None
+
+
 @on_both_families
 @on_every_loop
 async def test_what_came_before_there_was_a_receiver_is_heard_by_it(make_pair: MakePair) -> None:
