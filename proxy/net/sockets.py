@@ -73,7 +73,10 @@ class SocketLink(Link, Watched):
         if self._unsent_bytes > _HIGH_WATER_BYTES and not self._must_wait:
             self._must_wait = True
             assert self._receiver is not None
-            self._receiver.pause_writing()
+            try:
+                self._receiver.pause_writing()
+            except Exception as error:  # which is not the writer's fault
+                self._complain(error)
 
     def close(self) -> None:
         if self._is_closing:
@@ -186,7 +189,10 @@ class SocketLink(Link, Watched):
             self._must_wait = False
             if not self._is_closing:
                 assert self._receiver is not None
-                self._receiver.resume_writing()
+                try:
+                    self._receiver.resume_writing()
+                except Exception as error:
+                    self._complain(error)
         if not self._unsent:
             self._watch()
             if self._is_closing:

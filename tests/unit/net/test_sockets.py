@@ -497,6 +497,42 @@ async def test_a_receiver_that_raises_loses_its_connection_and_no_other() -> Non
 
 
 @on_every_loop
+async def test_a_receiver_that_can_not_go_on_loses_its_connection_and_the_loop_sleeps() -> None:
+    link, other = linked()
+    ear = Ear(link)
+    fault = RuntimeError("a fault")
+
+    def fail() -> None:
+        raise fault
+
+    ear.on_resume = fail
+    fill(link)
+    link.write(b"x" * 100_000)
+    reading = asyncio.create_task(receive_all(other))
+    assert await ear.loss() is fault
+    assert complaints() == [fault]
+    await reading
+    await turns()
+    assert is_quiet()
+
+
+@on_every_loop
+async def test_a_receiver_that_can_not_wait_costs_its_own_connection_and_not_the_writers() -> None:
+    link, _ = linked()
+    ear = Ear(link)
+    fault = RuntimeError("a fault")
+
+    def fail() -> None:
+        raise fault
+
+    ear.on_pause = fail
+    fill(link)
+    link.write(b"x" * 100_000)
+    assert await ear.loss() is fault
+    assert complaints() == [fault]
+
+
+@on_every_loop
 async def test_a_receiver_that_fails_at_the_end_leaves_no_descriptor_behind() -> None:
     link, other = linked()
     ear = Ear(link)
