@@ -70,11 +70,11 @@ class SocketLink(Link, Watched):
             self._unsent.append(memoryview(data)[sent:])
             self._unsent_bytes = len(data) - sent
             self._watch()
-        if self._unsent_bytes > _HIGH_WATER_BYTES and not self._must_wait:
+        receiver = self._receiver
+        if self._unsent_bytes > _HIGH_WATER_BYTES and not self._must_wait and receiver is not None:
             self._must_wait = True
-            assert self._receiver is not None
             try:
-                self._receiver.pause_writing()
+                receiver.pause_writing()
             except Exception as error:  # which is not the writer's fault
                 self._complain(error)
 

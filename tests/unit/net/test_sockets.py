@@ -188,6 +188,17 @@ async def test_a_writer_that_goes_on_from_within_resume_writing_loses_nothing() 
     assert ear.flow[:4] == ["pause", "resume", "pause", "resume"]
 
 
+@on_every_loop
+async def test_writes_before_there_is_a_receiver_are_kept_however_large() -> None:
+    link, other = linked()
+    link.write(b"a" * 2_000_000)
+    link.write(b"b")
+    ear = Ear(link)
+    link.close()
+    assert await receive_all(other) == b"a" * 2_000_000 + b"b"
+    assert await ear.loss() is None
+
+
 @on_both_families
 @on_every_loop
 async def test_who_does_not_want_bytes_hears_none_until_he_does(make_pair: MakePair) -> None:
