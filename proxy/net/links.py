@@ -52,7 +52,7 @@ class Link:
     """One connection."""
 
     def set_receiver(self, receiver: Receiver) -> None:
-        """From now on `receiver` hears what comes."""
+        """From now on `receiver` hears what comes; if all is over, that."""
         raise NotImplementedError
 
     def write(self, data: bytes) -> None:

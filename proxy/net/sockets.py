@@ -28,7 +28,7 @@ class SocketLink(Link, Watched):
 
     def __init__(self, poller: Poller, fd: int) -> None:
         self._poller = poller
-        self._fd = fd
+        self._fd = fd  # -1 when it is closed
         self._receiver: Receiver | None = None
         self._watched = 0
         self._wants_bytes = True
@@ -51,7 +51,10 @@ class SocketLink(Link, Watched):
 
     def set_receiver(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._watch()
+        if self._fd >= 0:
+            self._watch()
+        else:  # nobody else would tell it
+            self._poller.loop.call_soon(self._tell_end, None)
 
     def write(self, data: bytes) -> None:
         if self._is_closing or self._broken is not None or not data:
@@ -209,9 +212,13 @@ class SocketLink(Link, Watched):
         self._poller.loop.call_soon(self._finish, error)
 
     def _finish(self, error: Exception | None) -> None:
-        receiver, self._receiver = self._receiver, None
         try:
-            if receiver is not None:
-                receiver.connection_lost(error)
+            self._tell_end(error)
         finally:
-            os.close(self._fd)
+            fd, self._fd = self._fd, -1  # the number is anybody's now
+            os.close(fd)
+
+    def _tell_end(self, error: Exception | None) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.connection_lost(error)

@@ -414,6 +414,16 @@ async def test_a_write_to_a_peer_that_is_gone_fails_by_the_loss_and_not_by_raisi
 
 
 @on_every_loop
+async def test_a_receiver_that_comes_after_the_end_is_told_of_it() -> None:
+    link, _ = linked()
+    link.close()
+    await turns()
+    ear = Ear(link)
+    assert not ear.losses
+    assert await ear.loss() is None
+
+
+@on_every_loop
 async def test_the_descriptor_is_closed_with_the_link_and_not_before_its_end_was_told() -> None:
     link, other = linked()
     ear = Ear(link)
