@@ -35,9 +35,10 @@ class TlsLink(Link, Receiver):
         self._done: asyncio.Future[None] | None = None
         self._is_open = False
         self._wants_bytes = True
-        self._failure: ssl.SSLError | None = None
+        self._failure: Exception | None = None
         self._has_ended = False  # the other side said that it sends no more
         self._is_closing = False
+        self._is_lost = False  # the link beneath
 
     @property
     def tls(self) -> ssl.SSLObject:
@@ -56,7 +57,10 @@ class TlsLink(Link, Receiver):
 
     def set_receiver(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._read_on()
+        if self._is_lost:
+            self._plain.poller.loop.call_soon(self._part)
+        else:
+            self._read_on()
 
     def write(self, data: bytes) -> None:
         if self._is_closing or not self._is_open:
@@ -104,12 +108,12 @@ class TlsLink(Link, Receiver):
             self._shake_hands()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_closing = True
+        self._is_lost = True
+        self._failure = exc or self._failure
         if self._done is not None and not self._done.done():
             self._done.set_exception(exc or ConnectionResetError("the connection was closed during the TLS handshake"))
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.connection_lost(exc or self._failure)
+        if self._receiver is not None:  # else whoever shook hands has not had a turn since
+            self._part()
 
     def pause_writing(self) -> None:
         if self._receiver is not None:
@@ -118,6 +122,15 @@ class TlsLink(Link, Receiver):
     def resume_writing(self) -> None:
         if self._receiver is not None:
             self._receiver.resume_writing()
+
+    def _part(self) -> None:
+        """Tell what came last, and that it was the last."""
+        self._read()
+        self._is_closing = True
+        receiver, self._receiver = self._receiver, None
+        failure, self._failure = self._failure, None
+        if receiver is not None:
+            receiver.connection_lost(failure)
 
     def _flush(self) -> None:
         if self._outgoing.pending:
