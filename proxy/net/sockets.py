@@ -47,6 +47,13 @@ class SocketLink(Link, Watched):
         """What watches the socket."""
         return self._poller
 
+    def complain(self, error: Exception) -> None:
+        """A receiver must not raise; who does loses its connection, and the loop's handler hears of it."""
+        self._poller.loop.call_exception_handler(
+            {"message": "a connection's receiver failed", "exception": error, "link": self}
+        )
+        self._end(error)
+
     # Link.
 
     def set_receiver(self, receiver: Receiver) -> None:
@@ -79,7 +86,7 @@ class SocketLink(Link, Watched):
             try:
                 receiver.pause_writing()
             except Exception as error:  # which is not the writer's fault
-                self._complain(error)
+                self.complain(error)
 
     def close(self) -> None:
         if self._is_closing:
@@ -144,7 +151,7 @@ class SocketLink(Link, Watched):
         try:
             receiver.data_received(data)
         except Exception as error:
-            self._complain(error)
+            self.complain(error)
 
     def _hear_end(self) -> None:
         """The other side closed its half; what it is owed is sent all the same."""
@@ -162,13 +169,6 @@ class SocketLink(Link, Watched):
         self._unsent.clear()
         self._unsent_bytes = 0
         self._watch()
-
-    def _complain(self, error: Exception) -> None:
-        """A receiver must not raise; who does loses its connection, and the loop's handler hears of it."""
-        self._poller.loop.call_exception_handler(
-            {"message": "a connection's receiver failed", "exception": error, "link": self}
-        )
-        self._end(error)
 
     def _send_more(self) -> None:
         try:
@@ -195,7 +195,7 @@ class SocketLink(Link, Watched):
                 try:
                     self._receiver.resume_writing()
                 except Exception as error:
-                    self._complain(error)
+                    self.complain(error)
         if not self._unsent:
             self._watch()
             if self._is_closing:

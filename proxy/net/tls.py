@@ -185,9 +185,17 @@ class TlsLink(Link, Receiver):
             return
         self._flush()  # a new key
         if data:
-            receiver.data_received(data)
+            self._hand_on(receiver, data)
         if self._has_ended:
             self.close()
+
+    def _hand_on(self, receiver: Receiver, data: bytes) -> None:
+        try:
+            receiver.data_received(data)
+        except Exception as error:  # in a turn of our own nobody else would see it
+            self._is_closing = True
+            self._failure = error
+            self._plain.complain(error)
 
 
 async def accept_tls(plain: SocketLink, context: ssl.SSLContext) -> TlsLink:

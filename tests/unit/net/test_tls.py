@@ -620,6 +620,20 @@ async def test_a_receiver_that_raises_loses_its_connection() -> None:
 
 
 @on_every_loop
+async def test_a_receiver_that_raises_at_what_came_with_the_handshake_loses_its_connection() -> None:
+    plain, other = linked()
+    peer = _Peer(other, _client_context())
+    accepting = asyncio.create_task(accept_tls(plain, _server_context()))
+    last = await peer.shake()
+    await peer.send(last + peer.say(b"early"))
+    ear = Ear(await accepting)
+    fault = RuntimeError("a fault")
+    ear.on_data = _fail(fault)
+    assert await ear.loss() is fault
+    assert complaints() == [fault]
+
+
+@on_every_loop
 async def test_a_receiver_that_closes_at_what_came_with_the_farewell_is_told_the_end_once() -> None:
     server, peer = await _served()
     ear = Ear(server)
