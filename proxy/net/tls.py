@@ -181,6 +181,8 @@ class TlsLink(Link, Receiver):
             pass  # a part of a record
         except ssl.SSLError as error:
             self._flush()  # the alert that says why
+            if data:
+                self._hand_on(receiver, data)
             self._fail(error)
             return
         self._flush()  # a new key

@@ -555,6 +555,19 @@ async def test_a_record_that_was_tampered_with_ends_the_link_behind_what_came_be
     assert not ear.heard
 
 
+@both_versions
+@on_every_loop
+async def test_what_came_before_a_record_that_was_tampered_with_is_heard(version: ssl.TLSVersion) -> None:
+    server, peer = await _served(version)
+    ear = Ear(server)
+    whole = peer.say(b"whole")
+    spoiled = bytearray(peer.say(b"spoiled"))
+    spoiled[-1] ^= 1
+    await peer.send(whole + bytes(spoiled))
+    assert isinstance(await ear.loss(), ssl.SSLError)
+    assert ear.heard == b"whole"
+
+
 @on_every_loop
 async def test_a_reset_is_told_as_what_it_is() -> None:
     plain, sock = linked(tcp_pair)
