@@ -51,7 +51,10 @@ class TlsLink(Link, Receiver):
         self._plain.set_receiver(self)
         self._plain.set_reading(True)
         self._shake_hands()
-        await self._done
+        try:
+            await self._done
+        finally:
+            self._done = None  # or a failure would know the link that knows it: garbage that is collected late
 
     # Link.
 

@@ -324,6 +324,23 @@ async def test_a_handshake_that_is_cancelled_when_it_is_done_closes_the_connecti
     await ear.loss()
 
 
+@pytest.mark.parametrize("garbage", [b"", b"garbage"])
+@on_every_loop
+async def test_a_handshake_that_failed_leaves_nothing_to_the_garbage_collector(garbage: bytes) -> None:
+    plain, other = linked()
+    gc.collect()
+    gc.disable()
+    try:
+        other.send(garbage)
+        other.close()
+        with contextlib.suppress(OSError):
+            await accept_tls(plain, _server_context())
+        await turns()
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, TlsLink)]
+    finally:
+        gc.enable()
+
+
 @on_every_loop
 async def test_what_was_read_before_the_handshake_is_not_read_again() -> None:
     plain, other = linked()
