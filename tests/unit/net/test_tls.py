@@ -492,6 +492,39 @@ async def test_a_writer_is_told_to_wait_and_to_go_on() -> None:
     assert at_client.flow == ["pause", "resume"]
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
+@on_every_loop
+async def test_a_change_of_keys_is_taken_part_in() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = await asyncio.create_subprocess_exec(
+            "openssl",
+            "s_client",
+            "-connect",
+            f"127.0.0.1:{listener.getsockname()[1]}",
+            "-tls1_3",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        accepted, _ = await asyncio.get_running_loop().run_in_executor(None, listener.accept)
+    accepted.setblocking(False)
+    server = await accept_tls(link_over(accepted), _server_context())
+    ear = Ear(server)
+    assert client.stdin is not None
+    assert client.stdout is not None
+    for number in range(3):
+        client.stdin.write(b"K\n")  # which is its command to do so
+        await client.stdout.readuntil(b"KEYUPDATE\n")
+        client.stdin.write(b"question %d\n" % number)
+        expected = b"".join(b"question %d\n" % at for at in range(number + 1))
+        await ear.hears(expected)
+        server.write(b"answer %d\n" % number)
+        await client.stdout.readuntil(b"answer %d\n" % number)
+    server.close()
+    client.stdin.close()
+    await client.wait()
+
+
 # The end.
 
 
