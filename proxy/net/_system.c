@@ -10,6 +10,7 @@
 #include <Python.h>
 
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,18 +29,20 @@
 #define EVENTS_PER_LOOK 64
 #define MOST_MS 86400000
 
+/* Any int, as for Python's own calls: the kernel knows which are descriptors. False for failure. */
 static int
-descriptor(PyObject *number)
+descriptor(PyObject *number, int *fd)
 {
-    long fd = PyLong_AsLong(number);
-    if (fd == -1 && PyErr_Occurred()) {
-        return -1;
+    long value = PyLong_AsLong(number);
+    if (value == -1 && PyErr_Occurred()) {
+        return 0;
     }
-    if (fd < 0 || fd > INT_MAX) {
-        PyErr_SetString(PyExc_ValueError, "not a file descriptor");
-        return -1;
+    if (value < INT_MIN || value > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "too large for a file descriptor");
+        return 0;
     }
-    return (int)fd;
+    *fd = (int)value;
+    return 1;
 }
 
 static int
@@ -54,8 +57,8 @@ system_receive(PyObject *module, PyObject *number)
     /* One for all: what was read is copied out before anybody else can read, for the lock is kept. */
     static char chunk[CHUNK_BYTES];
     ssize_t count;
-    int fd = descriptor(number);
-    if (fd < 0) {
+    int fd;
+    if (!descriptor(number, &fd)) {
         return NULL;
     }
     do {
@@ -80,8 +83,7 @@ system_send(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
         PyErr_SetString(PyExc_TypeError, "send takes a descriptor and bytes");
         return NULL;
     }
-    fd = descriptor(arguments[0]);
-    if (fd < 0 || PyObject_GetBuffer(arguments[1], &view, PyBUF_SIMPLE) < 0) {
+    if (!descriptor(arguments[0], &fd) || PyObject_GetBuffer(arguments[1], &view, PyBUF_SIMPLE) < 0) {
         return NULL;
     }
     do {
@@ -171,11 +173,16 @@ system_accept(PyObject *module, PyObject *listener)
         struct sockaddr_storage room;
     } peer;
     char text[INET6_ADDRSTRLEN] = "";
-    PyObject *taken;
+    PyObject *number, *taken;
     socklen_t size;
-    int made;
-    int fd = PyObject_AsFileDescriptor(listener);
-    if (fd < 0) {
+    int fd, made;
+    number = PyObject_CallMethod(listener, "fileno", NULL); /* -1 when it is closed */
+    if (number == NULL) {
+        return NULL;
+    }
+    made = descriptor(number, &fd);
+    Py_DECREF(number);
+    if (!made) {
         return NULL;
     }
     do {

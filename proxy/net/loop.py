@@ -51,3 +51,8 @@ class Loop(asyncio.SelectorEventLoop):
         selector = _Selector()
         super().__init__(selector)
         self.gatehouse_poller = selector.attend(self)
+
+    def close(self) -> None:
+        """Close it, and the poller's descriptor with it."""
+        super().close()
+        self.gatehouse_poller.close()

@@ -31,13 +31,13 @@ class Mailbox(Receiver):
 
     def hand_over(self, receiver: Receiver) -> None:
         """From now on `receiver` hears what comes, and what has not been read."""
-        self._link.set_receiver(receiver)
+        if not self._is_lost:
+            self._link.set_receiver(receiver)
+            self._link.set_reading(True)  # before it hears anything, for it may not want more
         if self._chunk:
             receiver.data_received(self._chunk)
         if self._is_lost:
             receiver.connection_lost(self._error)
-        else:
-            self._link.set_reading(True)
 
     def data_received(self, data: bytes) -> None:
         self._chunk += data

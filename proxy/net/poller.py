@@ -13,7 +13,7 @@ import select
 from collections.abc import Sized
 from typing import Final
 
-from mypy_extensions import i64, trait
+from mypy_extensions import i64, mypyc_attr, trait
 
 from proxy.net.system import look
 
@@ -36,6 +36,14 @@ class Watched:
         raise NotImplementedError
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class BaseWatched(Watched):
+    """Does nothing. For those that are not compiled, which can not derive from a trait that is."""
+
+    def ready(self, events: int) -> None:
+        """It is what it is."""
+
+
 class Poller:
     """Tells what is watched when it is ready; level-triggered. `running_poller` is how to get the loop's.
 
@@ -46,7 +54,8 @@ class Poller:
         self.loop = loop
         self._watched: list[Watched | None] = [None] * _FIRST_DESCRIPTORS  # by descriptor, for those are small numbers
         self._epoll: select.epoll | None = None
-        if shared >= 0:
+        self._is_shared = shared >= 0
+        if self._is_shared:
             self._epoll = select.epoll.fromfd(os.dup(shared))  # which closes what it is given
         elif hasattr(select, "epoll"):
             self._epoll = select.epoll()
@@ -76,6 +85,14 @@ class Poller:
             self._epoll.unregister(fd)
         else:
             self._watch_by_loop(fd, 0)
+
+    def close(self) -> None:
+        """Watch nothing any more; to be called when what was watched is closed, and before the loop is."""
+        if self._epoll is None or self._epoll.closed:
+            return
+        if not self._is_shared:
+            self.loop.remove_reader(self._epoll.fileno())
+        self._epoll.close()
 
     def serve(self, until: float, calls: Sized, timers: list[asyncio.TimerHandle]) -> list[int]:
         """Serve what is ready, until the loop has something of its own to do; then what is ready of the loop's.

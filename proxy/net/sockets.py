@@ -28,7 +28,7 @@ class SocketLink(Link, Watched):
 
     def __init__(self, poller: Poller, fd: int) -> None:
         self._poller = poller
-        self._fd = fd
+        self._fd = fd  # -1 when it is closed
         self._receiver: Receiver | None = None
         self._watched = 0
         self._wants_bytes = True
@@ -47,14 +47,24 @@ class SocketLink(Link, Watched):
         """What watches the socket."""
         return self._poller
 
+    def complain(self, error: Exception) -> None:
+        """A receiver must not raise; who does loses its connection, and the loop's handler hears of it."""
+        self._poller.loop.call_exception_handler(
+            {"message": "a connection's receiver failed", "exception": error, "link": self}
+        )
+        self._end(error)
+
     # Link.
 
     def set_receiver(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._watch()
+        if self._fd >= 0:
+            self._watch()
+        else:  # nobody else would tell it
+            self._poller.loop.call_soon(self._tell_end, None)
 
     def write(self, data: bytes) -> None:
-        if self._is_closing or self._broken is not None:
+        if self._is_closing or self._broken is not None or not data:
             return
         if self._unsent:
             self._unsent.append(data)
@@ -70,10 +80,13 @@ class SocketLink(Link, Watched):
             self._unsent.append(memoryview(data)[sent:])
             self._unsent_bytes = len(data) - sent
             self._watch()
-        if self._unsent_bytes > _HIGH_WATER_BYTES and not self._must_wait:
+        receiver = self._receiver
+        if self._unsent_bytes > _HIGH_WATER_BYTES and not self._must_wait and receiver is not None:
             self._must_wait = True
-            assert self._receiver is not None
-            self._receiver.pause_writing()
+            try:
+                receiver.pause_writing()
+            except Exception as error:  # which is not the writer's fault
+                self.complain(error)
 
     def close(self) -> None:
         if self._is_closing:
@@ -138,7 +151,7 @@ class SocketLink(Link, Watched):
         try:
             receiver.data_received(data)
         except Exception as error:
-            self._complain(error)
+            self.complain(error)
 
     def _hear_end(self) -> None:
         """The other side closed its half; what it is owed is sent all the same."""
@@ -156,13 +169,6 @@ class SocketLink(Link, Watched):
         self._unsent.clear()
         self._unsent_bytes = 0
         self._watch()
-
-    def _complain(self, error: Exception) -> None:
-        """A receiver must not raise; who does loses its connection, and the loop's handler hears of it."""
-        self._poller.loop.call_exception_handler(
-            {"message": "a connection's receiver failed", "exception": error, "link": self}
-        )
-        self._end(error)
 
     def _send_more(self) -> None:
         try:
@@ -186,7 +192,10 @@ class SocketLink(Link, Watched):
             self._must_wait = False
             if not self._is_closing:
                 assert self._receiver is not None
-                self._receiver.resume_writing()
+                try:
+                    self._receiver.resume_writing()
+                except Exception as error:
+                    self.complain(error)
         if not self._unsent:
             self._watch()
             if self._is_closing:
@@ -203,9 +212,13 @@ class SocketLink(Link, Watched):
         self._poller.loop.call_soon(self._finish, error)
 
     def _finish(self, error: Exception | None) -> None:
-        receiver, self._receiver = self._receiver, None
         try:
-            if receiver is not None:
-                receiver.connection_lost(error)
+            self._tell_end(error)
         finally:
-            os.close(self._fd)
+            fd, self._fd = self._fd, -1  # the number is anybody's now
+            os.close(fd)
+
+    def _tell_end(self, error: Exception | None) -> None:
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.connection_lost(error)

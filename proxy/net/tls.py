@@ -35,9 +35,10 @@ class TlsLink(Link, Receiver):
         self._done: asyncio.Future[None] | None = None
         self._is_open = False
         self._wants_bytes = True
-        self._failure: ssl.SSLError | None = None
+        self._failure: Exception | None = None
         self._has_ended = False  # the other side said that it sends no more
         self._is_closing = False
+        self._is_lost = False  # the link beneath
 
     @property
     def tls(self) -> ssl.SSLObject:
@@ -50,13 +51,19 @@ class TlsLink(Link, Receiver):
         self._plain.set_receiver(self)
         self._plain.set_reading(True)
         self._shake_hands()
-        await self._done
+        try:
+            await self._done
+        finally:
+            self._done = None  # or a failure would know the link that knows it: garbage that is collected late
 
     # Link.
 
     def set_receiver(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._read_on()
+        if self._is_lost:
+            self._plain.poller.loop.call_soon(self._part)
+        else:
+            self._read_on()
 
     def write(self, data: bytes) -> None:
         if self._is_closing or not self._is_open:
@@ -106,12 +113,12 @@ class TlsLink(Link, Receiver):
             self._shake_hands()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_closing = True
+        self._is_lost = True
+        self._failure = exc or self._failure
         if self._done is not None and not self._done.done():
             self._done.set_exception(exc or ConnectionResetError("the connection was closed during the TLS handshake"))
-        receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.connection_lost(exc or self._failure)
+        if self._receiver is not None:  # else whoever shook hands has not had a turn since
+            self._part()
 
     def pause_writing(self) -> None:
         if self._receiver is not None:
@@ -120,6 +127,15 @@ class TlsLink(Link, Receiver):
     def resume_writing(self) -> None:
         if self._receiver is not None:
             self._receiver.resume_writing()
+
+    def _part(self) -> None:
+        """Tell what came last, and that it was the last."""
+        self._read()
+        self._is_closing = True
+        receiver, self._receiver = self._receiver, None
+        failure, self._failure = self._failure, None
+        if receiver is not None:
+            receiver.connection_lost(failure)
 
     def _flush(self) -> None:
         if self._outgoing.pending:
@@ -170,13 +186,23 @@ class TlsLink(Link, Receiver):
             pass  # a part of a record
         except ssl.SSLError as error:
             self._flush()  # the alert that says why
+            if data:
+                self._hand_on(receiver, data)
             self._fail(error)
             return
         self._flush()  # a new key
         if data:
-            receiver.data_received(data)
+            self._hand_on(receiver, data)
         if self._has_ended:
             self.close()
+
+    def _hand_on(self, receiver: Receiver, data: bytes) -> None:
+        try:
+            receiver.data_received(data)
+        except Exception as error:  # in a turn of our own nobody else would see it
+            self._is_closing = True
+            self._failure = error
+            self._plain.complain(error)
 
 
 async def accept_tls(plain: SocketLink, context: ssl.SSLContext) -> TlsLink:
