@@ -5,6 +5,8 @@ Each case makes its objects once and returns a function that does `count` operat
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +15,9 @@ from proxy.context.client_settings import ClientSettings
 from proxy.context.context import Context, ContextBuilder, InjectionNames, follow
 from proxy.guard.quick_look import quick_look
 from proxy.guard.verdicts import VerdictCache, examine
+from proxy.net.links import BaseReceiver, Link
+from proxy.net.poller import READABLE, Poller
+from proxy.net.sockets import SocketLink
 from proxy.observe.counters import QUERY_SECONDS, Histogram
 from proxy.pool.limits import PoolLimits
 from proxy.pool.slots import TenantLine
@@ -73,9 +78,38 @@ async def all_cases(opened: Theatre) -> AsyncIterator[Case]:
     for group in (_wire, _guard, _context, _server, _pool, _core):
         for case in group():
             yield case
+    for case in _sockets():
+        yield case
     for story in STORIES[:3]:
         yield Case(f"connections: {story.name}", _SHELL, _replay(await opened.stage(), story))
         opened.send_away()
+
+
+def _sockets() -> Iterator[Case]:
+    """System calls included: they are half of it."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    poller = Poller(asyncio.get_running_loop())
+    link = SocketLink(poller, ours.detach())
+    link.set_receiver(_Echo(link))
+
+    def echo() -> None:
+        theirs.send(_TEXT)
+        link.ready(READABLE)
+        theirs.recv(len(_TEXT))
+
+    yield Case("read a chunk and write it back", ("net/links", "net/sockets", "net/poller"), echo)
+    link.abort()
+    theirs.close()
+    poller.close()
+
+
+class _Echo(BaseReceiver):
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def data_received(self, data: bytes) -> None:
+        self._link.write(data)
 
 
 def _wire() -> Iterator[Case]:
