@@ -17,16 +17,27 @@ import uvloop
 
 from proxy.net.links import BaseReceiver, Link
 from proxy.net.loop import Loop
-from proxy.net.poller import running_poller
+from proxy.net.poller import Poller, running_poller
 from proxy.net.sockets import SocketLink
 
 MakeLoop = Callable[[], asyncio.AbstractEventLoop]
 Story = Callable[..., Coroutine[Any, Any, None]]
 
+
+def _loop_without_epoll() -> asyncio.AbstractEventLoop:
+    """As on macOS, where the loop watches each socket itself."""
+    loop = asyncio.new_event_loop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(select, "epoll")
+        loop.gatehouse_poller = Poller(loop)  # type: ignore[attr-defined]
+    return loop
+
+
 LOOPS: Final[dict[str, MakeLoop]] = {
     "gatehouse": Loop,
     "uvloop": uvloop.new_event_loop,
     "asyncio": asyncio.new_event_loop,
+    "no-epoll": _loop_without_epoll,
 }
 _PATIENCE_S: Final = 5.0
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: a close is a reset
@@ -55,7 +66,7 @@ def on_loops(*names: str) -> Callable[[Story], Callable[..., None]]:
 
 
 on_every_loop: Final = on_loops(*LOOPS)
-on_loops_in_python: Final = on_loops("gatehouse", "asyncio")
+on_loops_in_python: Final = on_loops("gatehouse", "asyncio", "no-epoll")
 
 _complaints: Final[list[dict[str, Any]]] = []
 _open: Final[list[socket.socket | SocketLink]] = []
@@ -221,6 +232,11 @@ def links(make_pair: MakePair = unix_pair) -> tuple[SocketLink, SocketLink]:
     """A link at either end; both are closed after the test."""
     one, other = make_pair()
     return link_over(one), link_over(other)
+
+
+def to_close(*socks: socket.socket) -> None:
+    """Close these after the test."""
+    _open.extend(socks)
 
 
 def link_over(sock: socket.socket) -> SocketLink:
