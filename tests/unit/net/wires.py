@@ -39,7 +39,7 @@ LOOPS: Final[dict[str, MakeLoop]] = {
     "asyncio": asyncio.new_event_loop,
     "no-epoll": _loop_without_epoll,
 }
-_PATIENCE_S: Final = 5.0
+_PATIENCE_S: Final = 20.0
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: a close is a reset
 
 
@@ -86,17 +86,22 @@ async def _play(story: Awaitable[None]) -> None:
         async with asyncio.timeout(_PATIENCE_S):
             await story
     finally:
-        while _open:
-            end = _open.pop()
-            if isinstance(end, SocketLink):
-                end.abort()
-            else:
-                end.close()
-            if not _open:
-                await turns()  # in which a test's own handlers may open more
+        await close_all()
         if not isinstance(asyncio.get_running_loop(), Loop):  # which closes it itself
             running_poller().close()
     assert not _complaints
+
+
+async def close_all() -> None:
+    """What a test has opened; this is for those that play on a loop of their own."""
+    while _open:
+        end = _open.pop()
+        if isinstance(end, SocketLink):
+            end.abort()
+        else:
+            end.close()
+        if not _open:
+            await turns()  # in which a test's own handlers may open more
 
 
 def complaints() -> list[BaseException]:
