@@ -199,6 +199,25 @@ def test_an_interrupt_ends_what_runs(make_loop: Callable[[], asyncio.AbstractEve
         assert open_descriptors() == before
 
 
+def test_a_loop_that_a_receiver_stops_stops() -> None:
+    loop = Loop()
+    asyncio.set_event_loop(loop)
+    try:
+
+        async def prepare() -> socket.socket:
+            link, other = linked()
+            Ear(link).on_data = lambda _: loop.stop()
+            return other
+
+        other = loop.run_until_complete(prepare())
+        other.send(b"x")
+        loop.run_forever()
+        loop.run_until_complete(close_all())
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
 # What is asyncio's.
 
 
