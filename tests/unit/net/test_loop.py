@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -174,29 +173,22 @@ async def test_a_signal_is_handled(is_busy: bool) -> None:
 
 
 @both_ways
-@pytest.mark.parametrize("make_loop", [Loop, asyncio.new_event_loop])
-def test_an_interrupt_ends_what_runs(make_loop: Callable[[], asyncio.AbstractEventLoop], is_busy: bool) -> None:
+def test_an_interrupt_ends_what_runs(is_busy: bool) -> None:
     before = open_descriptors()
 
     async def wait() -> None:
-        one, other = links()
-        Ear(one).on_data = one.write
-        Ear(other).on_data = other.write
-        if is_busy:
-            one.write(b"x")
+        _other_sockets(is_busy)
         thread = threading.Timer(0.005, os.kill, (os.getpid(), signal.SIGINT))
         thread.start()
         try:
             await asyncio.Event().wait()
         finally:
             thread.join()
-            one.abort()
-            other.abort()
+            await close_all()
 
-    with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=make_loop) as runner:
+    with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(wait())
-    if make_loop is Loop:
-        assert open_descriptors() == before
+    assert open_descriptors() == before
 
 
 def test_a_loop_that_a_receiver_stops_stops() -> None:
@@ -231,7 +223,10 @@ async def test_servers_and_streams_work_beside_links(is_busy: bool) -> None:
             writer.write(data)
             await writer.drain()
         writer.close()
+        await writer.wait_closed()
+        has_left.set()
 
+    has_left = asyncio.Event()
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
     said = os.urandom(1_000_000)
@@ -240,6 +235,7 @@ async def test_servers_and_streams_work_beside_links(is_busy: bool) -> None:
     assert await reader.read() == said
     writer.close()
     await writer.wait_closed()
+    await has_left.wait()
     server.close()
     await server.wait_closed()
     await turns()

@@ -52,7 +52,8 @@ def on_loops(*names: str) -> Callable[[Story], Callable[..., None]]:
             before = open_descriptors()
             with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
                 runner.run(_play(story(**given)))
-            assert open_descriptors() == before
+            left_open = open_descriptors().items() - before.items()
+            assert not left_open, left_open
 
         test.__name__, test.__doc__ = story.__name__, story.__doc__
         its = inspect.signature(story)
@@ -89,7 +90,7 @@ async def _play(story: Awaitable[None]) -> None:
         await close_all()
         if not isinstance(asyncio.get_running_loop(), Loop):  # which closes it itself
             running_poller().close()
-    assert not _complaints
+    assert not _complaints, _complaints
 
 
 async def close_all() -> None:
