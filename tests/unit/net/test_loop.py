@@ -188,7 +188,7 @@ def test_an_interrupt_ends_what_runs(is_busy: bool) -> None:
 
     with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=Loop) as runner:
         runner.run(wait())
-    assert open_descriptors() == before
+    assert not open_descriptors().items() - before.items()
 
 
 def test_a_loop_that_a_receiver_stops_stops() -> None:
@@ -407,7 +407,7 @@ def test_a_loop_that_is_closed_leaves_no_descriptor_behind() -> None:
     loop = Loop()
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
-    assert open_descriptors() == before
+    assert not open_descriptors().items() - before.items()
 
 
 # Which one.

@@ -240,9 +240,9 @@ def links(make_pair: MakePair = unix_pair) -> tuple[SocketLink, SocketLink]:
     return link_over(one), link_over(other)
 
 
-def to_close(*socks: socket.socket) -> None:
+def to_close(*ends: socket.socket | SocketLink) -> None:
     """Close these after the test."""
-    _open.extend(socks)
+    _open.extend(ends)
 
 
 def link_over(sock: socket.socket) -> SocketLink:
