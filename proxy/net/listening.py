@@ -46,13 +46,19 @@ class Listener(Watched):
                 taken = accept(self._sock)
                 if taken is None:
                     return
-                fd, peer = taken
-                self._take(SocketLink(self._poller, fd), peer)
+                self._welcome(*taken)
         except OSError as error:
             self._on_error(error)
             self._poller.forget(self._sock.fileno())
             self._is_watched = False
             self._retry = self._poller.loop.call_later(_RETRY_S, self._watch)
+
+    def _welcome(self, fd: int, peer: str) -> None:
+        link = SocketLink(self._poller, fd)
+        try:
+            self._take(link, peer)
+        except Exception as error:  # which is no reason to accept nobody, nor to keep the socket
+            link.complain(error)
 
     def _watch(self) -> None:
         self._is_watched = True

@@ -191,3 +191,23 @@ async def test_a_listener_that_is_closed_while_it_pauses_does_not_go_on(monkeypa
         door.knock()
     with pytest.raises(ConnectionResetError):
         client.recv(1)
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a fault"), OSError(errno.EMFILE, "of another kind")])
+@on_every_loop
+async def test_a_client_that_can_not_be_served_is_disconnected_and_the_others_are_served(fault: Exception) -> None:
+    door = _tcp()
+
+    def fail_once(_: SocketLink) -> None:
+        door.when_taken = _nothing
+        raise fault
+
+    door.when_taken = fail_once
+    first, second = door.knock(), door.knock()
+    await door.has_taken(2)
+    assert await asyncio.get_running_loop().sock_recv(first, 1) == b""
+    second.send(b"hello")
+    await door.ears[0].hears(b"hello")
+    assert complaints() == [fault]
+    assert not door.errors
+    door.listener.close()
