@@ -193,6 +193,37 @@ async def test_a_listener_that_is_closed_while_it_pauses_does_not_go_on(monkeypa
         client.recv(1)
 
 
+@on_every_loop
+async def test_a_listener_may_be_closed_by_whoever_is_told_that_it_can_not_accept() -> None:
+    door = _tcp()
+    door.when_failed = door.listener.close
+    door.knock()
+    with _no_descriptors():
+        await turns()
+    assert len(door.errors) == 1
+    with pytest.raises(ConnectionRefusedError):
+        door.knock()
+
+
+@on_every_loop
+async def test_a_complaint_that_fails_does_not_make_the_loop_turn_without_end() -> None:
+    door = _tcp()
+    fault = RuntimeError("a fault")
+
+    def fail() -> None:
+        raise fault
+
+    door.when_failed = fail
+    door.knock()
+    with _no_descriptors():
+        await turns(10)
+    await turns()
+    assert len(door.errors) == 1
+    assert complaints() == [fault]
+    assert is_quiet()
+    door.listener.close()
+
+
 @pytest.mark.parametrize("fault", [RuntimeError("a fault"), OSError(errno.EMFILE, "of another kind")])
 @on_every_loop
 async def test_a_client_that_can_not_be_served_is_disconnected_and_the_others_are_served(fault: Exception) -> None:
@@ -211,3 +242,31 @@ async def test_a_client_that_can_not_be_served_is_disconnected_and_the_others_ar
     assert complaints() == [fault]
     assert not door.errors
     door.listener.close()
+
+
+@on_every_loop
+async def test_a_listener_that_is_closed_by_the_first_it_takes_in_takes_no_other() -> None:
+    door = _tcp()
+    door.when_taken = lambda _: door.listener.close()
+    first, second = door.knock(), door.knock()
+    await turns(5)
+    assert len(door.peers) == 1
+    first.send(b"hello")
+    await door.ears[0].hears(b"hello")
+    with pytest.raises(ConnectionResetError):
+        second.recv(1)
+    assert not door.errors
+
+
+@on_every_loop
+async def test_a_listener_that_is_closed_refuses_and_keeps_those_it_has() -> None:
+    door = _tcp()
+    client = door.knock()
+    await door.has_taken(1)
+    assert door.listener.sock.getsockname() == door.address
+    door.listener.close()
+    door.listener.close()
+    with pytest.raises(ConnectionRefusedError):
+        door.knock()
+    client.send(b"hello")
+    await door.ears[0].hears(b"hello")
