@@ -41,27 +41,42 @@ class Listener(Watched):
 
     def ready(self, events: int) -> None:
         """Clients wait."""
-        try:
-            for _ in range(_ACCEPTED_PER_LOOK):
+        for _ in range(_ACCEPTED_PER_LOOK):
+            if not self._is_watched:  # it was closed by whoever took the last one
+                return
+            try:
                 taken = accept(self._sock)
-                if taken is None:
-                    return
-                fd, peer = taken
-                self._take(SocketLink(self._poller, fd), peer)
-        except OSError as error:
-            self._on_error(error)
-            self._poller.forget(self._sock.fileno())
-            self._is_watched = False
-            self._retry = self._poller.loop.call_later(_RETRY_S, self._watch)
+            except OSError as error:
+                self._pause()
+                self._on_error(error)
+                return
+            if taken is None:
+                return
+            self._welcome(*taken)
+
+    def _welcome(self, fd: int, peer: str) -> None:
+        link = SocketLink(self._poller, fd)
+        try:
+            self._take(link, peer)
+        except Exception as error:  # which is no reason to accept nobody, nor to keep the socket
+            link.complain(error)
+
+    def _pause(self) -> None:
+        self._forget()
+        self._retry = self._poller.loop.call_later(_RETRY_S, self._watch)
 
     def _watch(self) -> None:
         self._is_watched = True
         self._poller.watch(self._sock.fileno(), self, READABLE)
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more; idempotent."""
         if self._retry is not None:
             self._retry.cancel()
-        if self._is_watched:
-            self._poller.forget(self._sock.fileno())
+        self._forget()
         self._sock.close()
+
+    def _forget(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._poller.forget(self._sock.fileno())

@@ -52,7 +52,16 @@ class Loop(asyncio.SelectorEventLoop):
         super().__init__(selector)
         self.gatehouse_poller = selector.attend(self)
 
+    def stop(self) -> None:
+        """Stop at the end of this turn, which is now if it is a socket's receiver that says so."""
+        super().stop()
+        self.call_soon(_nothing)
+
     def close(self) -> None:
         """Close it, and the poller's descriptor with it."""
         super().close()
         self.gatehouse_poller.close()
+
+
+def _nothing() -> None:
+    """A turn of the loop's."""
