@@ -10,6 +10,7 @@ from mypy_extensions import mypyc_attr, trait
 
 
 @trait
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Receiver:
     """Hears what comes over a link."""
 

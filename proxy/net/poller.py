@@ -28,6 +28,7 @@ _ATTRIBUTE: Final = "gatehouse_poller"
 
 
 @trait
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Watched:
     """Something with a descriptor."""
 
