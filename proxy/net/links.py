@@ -9,7 +9,6 @@ from __future__ import annotations
 from mypy_extensions import mypyc_attr, trait
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 @trait
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Receiver:

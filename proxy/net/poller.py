@@ -27,7 +27,6 @@ _LOOK: Final = look
 _ATTRIBUTE: Final = "gatehouse_poller"
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 @trait
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Watched:
