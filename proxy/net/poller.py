@@ -55,6 +55,9 @@ class Poller:
         self.loop = loop
         self._watched: list[Watched | None] = [None] * _FIRST_DESCRIPTORS  # by descriptor, for those are small numbers
         self._epoll: select.epoll | None = None
+        # With much to do there will be more at once, and to look for it as one who would sleep is to give up the
+        # interpreter's lock for a moment: a thread that waits for it is woken, is too late, and does not ask for it.
+        self._is_busy = False
         self._is_shared = shared >= 0
         if self._is_shared:
             self._epoll = select.epoll.fromfd(os.dup(shared))  # which closes what it is given
@@ -106,7 +109,7 @@ class Poller:
         watched = self._watched
         timer = timers[0] if timers else None
         of_loop: list[int] = []
-        wait = until
+        wait = 0.0 if self._is_busy else until
         served: i64 = 0
         while True:
             found = _LOOK(epoll, wait)
@@ -123,6 +126,7 @@ class Poller:
                         self._complain(error)
                 at += 2
             served += size
+            self._is_busy = size > 2
             if size == 0:
                 if wait == until:
                     return of_loop
@@ -132,8 +136,7 @@ class Poller:
                 return of_loop
             if (timers[0] if timers else None) is not timer:
                 return of_loop
-            # With much to do there will be more at once; to sleep is to give up the interpreter's lock, too.
-            wait = 0.0 if size > 2 else until
+            wait = 0.0 if self._is_busy else until
 
     def _look(self) -> None:
         """The loop says that something is ready: serve it; while there is much of it, again."""

@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from math import inf
@@ -329,15 +330,17 @@ def test_a_look_finds_a_part_and_the_next_one_the_rest(calls: Any) -> None:
 @in_both
 def test_a_signal_is_handled_while_it_waits(calls: Any) -> None:
     one, other = unix_pair()
-    before = signal.signal(signal.SIGALRM, lambda *_: other.send(b"x"))
+    before = signal.signal(signal.SIGUSR1, lambda *_: other.send(b"x"))
+    thread = threading.Timer(0.005, os.kill, (os.getpid(), signal.SIGUSR1))
     with one, other, select.epoll() as epoll:
         epoll.register(one.fileno(), select.EPOLLIN)
-        signal.setitimer(signal.ITIMER_REAL, 0.005)
+        thread.start()
         try:
             while not (found := calls.look(epoll, inf)):
                 pass  # it says that there is a signal to handle, or goes on by itself
         finally:
-            signal.signal(signal.SIGALRM, before)
+            thread.join()
+            signal.signal(signal.SIGUSR1, before)
     assert found[1] == select.EPOLLIN
 
 
