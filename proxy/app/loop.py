@@ -9,7 +9,11 @@ import select
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
+from proxy.errors import ConfigError
+
 T = TypeVar("T")
+
+_LOOPS: Final = (None, "", "gatehouse", "uvloop", "asyncio")
 
 
 _YOUNG: Final = (700, 2)
@@ -48,9 +52,13 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
     """Makes Gatehouse's own loop where there is epoll, else uvloop's where that is installed, else asyncio's.
 
-    GATEHOUSE_LOOP asks for one of them: gatehouse, uvloop, asyncio.
+    GATEHOUSE_LOOP asks for one of them: gatehouse, uvloop, asyncio. Raises ConfigError for any other.
     """
     wanted = os.environ.get("GATEHOUSE_LOOP")
+    if wanted not in _LOOPS:
+        raise ConfigError(
+            f'GATEHOUSE_LOOP is "{wanted}"', hint="It can be gatehouse, uvloop or asyncio, or be left out."
+        )
     if hasattr(select, "epoll") and wanted in (None, "", "gatehouse"):
         from proxy.net.loop import Loop
 

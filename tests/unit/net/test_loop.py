@@ -16,6 +16,7 @@ import pytest
 import uvloop
 
 from proxy.app.loop import loop_factory, run
+from proxy.errors import ConfigError
 from proxy.net.loop import Loop
 from proxy.net.sockets import SocketLink
 from tests.unit.net.wires import (
@@ -462,3 +463,9 @@ def test_without_epoll_it_is_uvloops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GATEHOUSE_LOOP", raising=False)
     monkeypatch.delattr(select, "epoll")
     assert loop_factory() is uvloop.new_event_loop
+
+
+def test_a_loop_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEHOUSE_LOOP", "twisted")
+    with pytest.raises(ConfigError, match='GATEHOUSE_LOOP is "twisted"'):
+        loop_factory()
