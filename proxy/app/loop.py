@@ -7,6 +7,7 @@ import gc
 import os
 import select
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from typing import Any, Final, TypeVar
 
 from proxy.errors import ConfigError
@@ -44,9 +45,11 @@ def _collect_later(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run on the loop for this machine; to its end."""
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(main)
+    """Run on the loop for this machine; to its end. Raises ConfigError as `loop_factory` does."""
+    with closing(main):  # or Python would complain that it never ran
+        factory = loop_factory()
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(main)
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
