@@ -53,5 +53,17 @@ def excesses(name: str, counts: Counts, budget: Costs) -> list[str]:
     ]
 
 
+def all_excesses(costs: Costs, budget: Costs) -> list[str]:
+    """What is over the budget in any story, in words."""
+    return [excess for name, counts in costs.items() for excess in excesses(name, counts, budget)]
+
+
+def least(costs: Costs, again: Costs) -> Costs:
+    """The lesser of each count in two measurements of the same stories."""
+    return {
+        name: {unit: min(count, again[name][unit]) for unit, count in counts.items()} for name, counts in costs.items()
+    }
+
+
 def _growth(before: float, after: float) -> str:
     return f"{(after / before - 1) * 100:+.1f} %" if before else "from nothing"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.gate.budget import excesses
+from tests.gate.budget import excesses, least
 from tests.gate.counting import counts_of
 from tests.gate.stages import CoreStage, Show
 from tests.gate.stories import STORIES
@@ -43,3 +43,37 @@ def test_one_more_function_per_message_is_seen() -> None:
     before, after = counts_of(Show(CoreStage(), STORIES[0])), counts_of(Show(Slower(), STORIES[0]))
     assert after["calls"] == before["calls"] + 2  # look_twice, and from_client twice instead of once
     assert after["instructions"] > before["instructions"]
+
+
+def test_a_cycle_per_message_is_seen() -> None:
+    class Careless(CoreStage):
+        def from_client(self, data: bytes) -> None:
+            cycle: list[object] = []
+            cycle.append(cycle)
+            super().from_client(data)
+
+    assert counts_of(Show(Careless(), STORIES[0]))["cyclic_objects"] == 1
+
+
+def test_what_finalizers_of_other_garbage_let_go_is_not_seen() -> None:
+    """As of a process that another test forgot: its end frees what only later collections find."""
+
+    class Forgotten:
+        def __init__(self, more: int) -> None:
+            self.itself = self
+            self.more = more
+
+        def __del__(self) -> None:
+            if self.more > 0:
+                for _ in range(20):
+                    Forgotten(self.more - 1)
+
+    Forgotten(3)
+    assert counts_of(Show(CoreStage(), STORIES[0]))["cyclic_objects"] == 0
+
+
+def test_the_lesser_of_two_measurements_counts() -> None:
+    first = {"a SELECT": {"calls": 4.0, "peak_bytes": 7.0}}
+    assert least(first, {"a SELECT": {"calls": 5.0, "peak_bytes": 6.0}}) == {
+        "a SELECT": {"calls": 4.0, "peak_bytes": 6.0}
+    }

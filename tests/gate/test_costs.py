@@ -9,6 +9,9 @@ from tests.gate import budget
 from tests.gate.budget import Costs
 from tests.gate.costs import core_costs, whole_costs
 
+_DOUBTS = 2
+"""How often what seems too much is counted again: what other tests leave running in this process can only add to it."""
+
 
 @pytest.fixture
 def allowed() -> Costs:
@@ -21,15 +24,23 @@ def allowed() -> Costs:
 
 
 def test_the_session_core_keeps_to_its_budget(allowed: Costs) -> None:
-    _assert_within(core_costs(), allowed)
+    costs = core_costs()
+    for _ in range(_DOUBTS):
+        if budget.all_excesses(costs, allowed):
+            costs = budget.least(costs, core_costs())
+    _assert_within(costs, allowed)
 
 
 async def test_whole_connections_keep_to_their_budget(allowed: Costs) -> None:
-    _assert_within(await whole_costs(), allowed)
+    costs = await whole_costs()
+    for _ in range(_DOUBTS):
+        if budget.all_excesses(costs, allowed):
+            costs = budget.least(costs, await whole_costs())
+    _assert_within(costs, allowed)
 
 
 def _assert_within(costs: Costs, allowed: Costs) -> None:
-    over = [excess for name, counts in costs.items() for excess in budget.excesses(name, counts, allowed)]
+    over = budget.all_excesses(costs, allowed)
     if over:
         renew = f"If it is worth that, renew the budget for Python {budget.VERSION}: {budget.RENEW}"
         pytest.fail("\n".join(("transactions cost more than before:", *over, renew)), pytrace=False)
