@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import ssl
 from abc import abstractmethod
 from typing import Final
 
@@ -182,7 +181,7 @@ class Arrival(SessionSink, Receiver):
         plain.write(b"S")
         try:
             encrypted = await accept_tls(plain, services.tls)
-        except (OSError, ssl.SSLError) as error:
+        except OSError as error:  # ssl.SSLError is one
             self._log.info("TLS handshake failed", reason=str(error))
             self._close()
             return

@@ -510,7 +510,7 @@ class ClientConnection(Arrival):
         services = self._services
         services.census.connections.discard(self)
         if self._is_in_handshake:
-            services.census.present.discard(self)  # its transport is TLS's, which may never tell
+            services.census.present.discard(self)  # nobody hears the link yet
         services.login_deadlines.end(self)
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()

@@ -106,25 +106,12 @@ class Poller:
         """
         epoll = self._epoll
         assert epoll is not None
-        watched = self._watched
         timer = timers[0] if timers else None
         of_loop: list[int] = []
         wait = 0.0 if self._is_busy else until
         served: i64 = 0
         while True:
-            found = _LOOK(epoll, wait)
-            size: i64 = len(found)
-            at: i64 = 0
-            while at < size:
-                ready = _at(watched, found[at])
-                if ready is None:
-                    of_loop += found[at : at + 2]
-                else:
-                    try:
-                        ready.ready(found[at + 1])
-                    except Exception as error:
-                        self._complain(error)
-                at += 2
+            size: i64 = self._tell(_LOOK(epoll, wait), of_loop)
             served += size
             self._is_busy = size > 2
             if size == 0:
@@ -140,28 +127,33 @@ class Poller:
 
     def _look(self) -> None:
         """The loop says that something is ready: serve it; while there is much of it, again."""
-        epoll, watched = self._epoll, self._watched
+        epoll = self._epoll
         assert epoll is not None
+        nobodys: list[int] = []
         served: i64 = 0
         while True:
-            found = _LOOK(epoll, 0.0)
-            size: i64 = len(found)
-            at: i64 = 0
-            while at < size:
-                ready = _at(watched, found[at])
-                if ready is not None:
-                    try:
-                        ready.ready(found[at + 1])
-                    except Exception as error:
-                        self._complain(error)
-                at += 2
+            size: i64 = self._tell(_LOOK(epoll, 0.0), nobodys)
             served += size
             if size <= 2 or served >= 2 * _EVENTS_PER_TURN:
                 return
 
-    def _complain(self, error: Exception) -> None:
-        """Nothing that is watched may raise: say so, and serve the others."""
-        self.loop.call_exception_handler({"message": "what a poller watches failed", "exception": error})
+    def _tell(self, found: list[int], others: list[int]) -> i64:
+        """Tell all that is ready, but what is not watched here, which is added to `others`; how many numbers there were."""
+        watched = self._watched
+        size: i64 = len(found)
+        at: i64 = 0
+        while at < size:
+            fd = found[at]
+            ready = watched[fd] if fd < len(watched) else None
+            if ready is None:
+                others += found[at : at + 2]
+            else:
+                try:
+                    ready.ready(found[at + 1])
+                except Exception as error:  # it must not: say so, and serve the others
+                    self.loop.call_exception_handler({"message": "what a poller watches failed", "exception": error})
+            at += 2
+        return size
 
     def _watch_by_loop(self, fd: int, events: int) -> None:
         watched = self._watched[fd]
@@ -173,10 +165,6 @@ class Poller:
             self.loop.add_writer(fd, watched.ready, WRITABLE)
         else:
             self.loop.remove_writer(fd)
-
-
-def _at(watched: list[Watched | None], fd: int) -> Watched | None:
-    return watched[fd] if fd < len(watched) else None
 
 
 def running_poller() -> Poller:

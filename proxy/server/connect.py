@@ -78,7 +78,7 @@ class Connector:
                 failure = error
             except ServerLoginFailed as error:
                 raise self._named(error) from None
-            except (OSError, ssl.SSLError) as error:
+            except OSError as error:  # ssl.SSLError is one
                 failure = self._unreachable(host, error)
         assert failure is not None
         raise self._named(failure) from None
@@ -94,7 +94,7 @@ class Connector:
                 return
             except ServerUnreachable as error:
                 failure = error
-            except (OSError, ssl.SSLError) as error:
+            except OSError as error:  # ssl.SSLError is one
                 failure = self._unreachable(host, error)
         assert failure is not None
         raise failure
