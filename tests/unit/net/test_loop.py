@@ -22,11 +22,11 @@ from proxy.net.sockets import SocketLink
 from tests.unit.net.wires import (
     Ear,
     close_all,
+    leaves_nothing_open,
     linked,
     links,
     on_every_loop,
     on_loops,
-    open_descriptors,
     to_close,
     turns,
     unix_pair,
@@ -185,8 +185,6 @@ async def test_a_signal_is_handled(is_busy: bool) -> None:
 
 @both_ways
 def test_an_interrupt_ends_what_runs(is_busy: bool) -> None:
-    before = open_descriptors()
-
     async def wait() -> None:
         _other_sockets(is_busy)
         try:
@@ -195,9 +193,11 @@ def test_an_interrupt_ends_what_runs(is_busy: bool) -> None:
         finally:
             await close_all()
 
-    with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=Loop) as runner:
-        runner.run(wait())
-    assert not open_descriptors().items() - before.items()
+    def play() -> None:
+        with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=Loop) as runner:
+            runner.run(wait())
+
+    leaves_nothing_open(play)
 
 
 def test_a_loop_that_a_receiver_stops_stops() -> None:
@@ -421,11 +421,12 @@ def test_a_loop_in_another_thread_serves_its_own_links() -> None:
 
 
 def test_a_loop_that_is_closed_leaves_no_descriptor_behind() -> None:
-    before = open_descriptors()
-    loop = Loop()
-    loop.run_until_complete(asyncio.sleep(0))
-    loop.close()
-    assert not open_descriptors().items() - before.items()
+    def play() -> None:
+        loop = Loop()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+    leaves_nothing_open(play)
 
 
 # Which one.
