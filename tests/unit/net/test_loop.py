@@ -185,6 +185,8 @@ async def test_a_signal_is_handled(is_busy: bool) -> None:
 
 @both_ways
 def test_an_interrupt_ends_what_runs(is_busy: bool) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
+
     async def wait() -> None:
         _other_sockets(is_busy)
         try:
@@ -197,7 +199,10 @@ def test_an_interrupt_ends_what_runs(is_busy: bool) -> None:
         with pytest.raises(KeyboardInterrupt), asyncio.Runner(loop_factory=Loop) as runner:
             runner.run(wait())
 
-    leaves_nothing_open(play)
+    try:
+        leaves_nothing_open(play)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_loop_that_a_receiver_stops_stops() -> None:

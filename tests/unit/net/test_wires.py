@@ -21,7 +21,7 @@ def test_what_is_left_open_each_time_is_seen() -> None:
 
 
 def test_what_somebody_else_opened_meanwhile_is_not() -> None:
-    theirs = []
+    theirs: list[int] = []
 
     def meanwhile_another_thread_opens_one() -> None:
         if not theirs:
