@@ -104,7 +104,7 @@ HOT_MODULES: Final = (
     "proxy/client/connection.py",
 )
 
-C_MODULES: Final = {"proxy.net._system": "proxy/net/_system.c"}
+C_MODULES: Final = {"proxy.net._system": "proxy/net/_system.c", "proxy.guard._shapes": "proxy/guard/_shapes.c"}
 """Written in C, by hand; each has a twin in Python."""
 
 COMPILER_REQUIREMENTS: Final = ("mypy>=2.4,<3",)

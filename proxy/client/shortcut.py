@@ -13,6 +13,7 @@ from mypy_extensions import i64
 
 from proxy.client.mending import MAX_MENDED_BYTES
 from proxy.client.states import State
+from proxy.guard.shapes import HAS_SHAPE_IS_CHEAP, has_shape
 from proxy.server.expected import (
     BATCH_ANSWER,
     BEHIND_CONTEXT,
@@ -34,6 +35,12 @@ _RUN: Final[bytes] = frontend.execute(b"") + frontend.SYNC
 _DESCRIBE_AND_RUN: Final[bytes] = frontend.describe(b"P", b"") + _RUN
 _RUN_BYTES: Final = 15
 _DESCRIBE_AND_RUN_BYTES: Final = 22
+
+_HAS_SHAPE: Final = has_shape
+_remembers_shapes = HAS_SHAPE_IS_CHEAP
+_BEFORE_TEXT: Final = 5
+_BEHIND_TEXT: Final = 1
+"""Bytes of a Query's head, and of its end."""
 
 _NUL: Final = 0
 _LEAST_BIND_BYTES: Final = 13
@@ -73,12 +80,13 @@ _QUERY_UNITS: Final[list[tuple[int, ...]]] = [
 class Shortcut:
     """The short way of one session."""
 
-    __slots__ = ("_context", "_head", "_name", "_name_end", "_rest", "_session")
+    __slots__ = ("_context", "_head", "_name", "_name_end", "_rest", "_session", "_shape")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._name = b""  # of the statement that was run last, and where it ended: the next one is often the same
         self._name_end = 6
+        self._shape = b""  # of the last Query's text, if all texts of that shape are unremarkable
         # What was put in front of the last Query, by which context, and how many bytes followed: values differ, most often
         # not in length.
         self._head = b""
@@ -222,9 +230,13 @@ class Shortcut:
         length += low * 256
         if data[1] or data[2] or length + 1 != size or data[size - 1]:
             return False
-        text = data[5:-1]
-        if _NUL in text or not session.shared.verdicts.verdict(text).is_unremarkable:
-            return False
+        if not self._shape or not _HAS_SHAPE(data, _BEFORE_TEXT, _BEHIND_TEXT, self._shape):
+            text = data[_BEFORE_TEXT:-_BEHIND_TEXT]
+            verdicts = session.shared.verdicts
+            if _NUL in text or not verdicts.verdict(text).is_unremarkable:
+                return False
+            if _remembers_shapes:
+                self._shape = verdicts.shape
         server = self._server_for(data)
         if server is None:
             return True

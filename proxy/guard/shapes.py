@@ -22,10 +22,12 @@ What a literal's value means to a verdict is not decided here: see `verdicts`.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
 MAX_SHAPED_BYTES: Final = 2000
-"""Longer texts are lists of values mostly, of any length. The lexer also reads rows up to this size as one token."""
+"""Longer texts are lists of values mostly, of any length. The lexer also reads rows up to this size as one token.
+_shapes.c says it, too."""
 
 _DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
 
@@ -60,3 +62,26 @@ def shape_of(text: bytes) -> bytes | None:
 def is_clear(shape: bytes) -> bool:
     """Whether all texts of this shape are the same tokens, but for the values of strings and numbers."""
     return _CLEAR.fullmatch(shape) is not None
+
+
+def has_shape_in_python(data: bytes, first: int, last: int, shape: bytes) -> bool:
+    """Whether `data`, but for its first and last so many bytes, is a text of this shape; none is that is too long or has a NUL.
+
+    Raises ValueError if there are not so many.
+    """
+    text = data[first : len(data) - last]
+    if len(text) != len(data) - last - first:
+        raise ValueError("there is not so much to leave out")
+    return len(text) <= MAX_SHAPED_BYTES and b"\0" not in text and shape_of(text) == shape
+
+
+has_shape: Callable[[bytes, int, int, bytes], bool] = has_shape_in_python
+HAS_SHAPE_IS_CHEAP = False
+"""Whether that takes less time than to look for a text's verdict, as it does in C only."""
+try:
+    from proxy.guard import _shapes
+except ImportError:
+    pass
+else:
+    has_shape = _shapes.has_shape
+    HAS_SHAPE_IS_CHEAP = True

@@ -237,21 +237,26 @@ class VerdictCache:
 
     The two are kept apart, for a text that is written like a shape says nothing of others: SET x = 0 is one, too. A text that
     comes often gets an entry of its own, where it is found in a tenth of the time.
+
+    shape: the one by which the last text was known, so all texts that have it get the same verdict, and that is an
+        unremarkable query; empty if that text was known by itself.
     """
 
-    __slots__ = ("_shapes", "_texts", "_turn", "misses")
+    __slots__ = ("_shapes", "_texts", "_turn", "misses", "shape")
 
     def __init__(self, max_entries: int = 10_000, max_bytes: int = 16 * 1024 * 1024) -> None:
         self._texts = _Kept(max_entries, max_bytes)
         self._shapes = _Kept(max_entries, max_bytes)
         self._turn = 0
         self.misses = 0
+        self.shape = b""
 
     def __len__(self) -> int:
         return len(self._texts) + len(self._shapes)
 
     def verdict(self, text: bytes) -> Verdict:
         """The verdict on a text."""
+        self.shape = b""
         verdict = self._texts.young.get(text)
         if verdict is not None:
             return verdict
@@ -263,6 +268,7 @@ class VerdictCache:
                 if self._turn == _KEPT_ONE_IN:
                     self._turn = 0
                     self._texts.keep(text, verdict)
+                self.shape = shape
                 return verdict
         return self._find(text, shape)
 

@@ -19,10 +19,21 @@
 #include <sys/socket.h>
 #ifdef __linux__
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 #endif
 
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0 /* Python ignores SIGPIPE as it is. */
+#endif
+
+/* The C library makes each of these a point where pthread_cancel can end a thread, and where there is more than one that
+ * takes as long as all else that it does. Nobody here cancels threads. */
+#if defined(__linux__) && defined(SYS_recvfrom) && defined(SYS_sendto)
+#define RECEIVE(fd, data, size, flags) syscall(SYS_recvfrom, fd, data, size, flags, NULL, NULL)
+#define SEND(fd, data, size, flags) syscall(SYS_sendto, fd, data, size, flags, NULL, 0)
+#else
+#define RECEIVE recv
+#define SEND send
 #endif
 
 #define CHUNK_BYTES 65536
@@ -62,7 +73,7 @@ system_receive(PyObject *module, PyObject *number)
         return NULL;
     }
     do {
-        count = recv(fd, chunk, sizeof(chunk), MSG_DONTWAIT);
+        count = RECEIVE(fd, chunk, sizeof(chunk), MSG_DONTWAIT);
     } while (count < 0 && errno == EINTR);
     if (count >= 0) {
         return PyBytes_FromStringAndSize(chunk, count);
@@ -87,7 +98,7 @@ system_send(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
         return NULL;
     }
     do {
-        count = send(fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        count = SEND(fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL);
     } while (count < 0 && errno == EINTR);
     if (count < 0 && would_block()) {
         count = 0;

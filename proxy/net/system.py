@@ -60,9 +60,8 @@ look: Callable[[select.epoll, float], list[int]] = look_in_python
 try:
     from proxy.net import _system
 except ImportError:
-    IS_COMPILED = False
+    pass
 else:
-    IS_COMPILED = True
     receive, send = _system.receive, _system.send
     if hasattr(_system, "look"):
         accept, look = _system.accept, _system.look

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from proxy.client import shortcut
 from proxy.client.states import State
 from proxy.tenants.model import PoolMode, SchemaPlacement, Tenant, Tier
 from proxy.wire import backend
@@ -302,3 +303,36 @@ def test_a_tenant_that_moved_gets_its_new_context(data: bytes, own: bytes, *, wa
         book.session.granted(book.lend())
     sent = b"".join(did.data for did in book.take() if did.what == "to_server")
     assert sent.index(b"tenant_acme") < sent.index(own)
+
+
+ALIKE = "SELECT item FROM orders WHERE id = {} AND item = '{}'"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ALIKE.format(12345, "it''s; COMMIT --"),
+        ALIKE.format(7, "x") + ";",
+        ALIKE.format(7, "x'; SET app.tenant_id = 'globex"),
+        ALIKE.format(7, "x") + "; SET app.tenant_id = 'globex'",
+        ALIKE.format("set_config('app.tenant_id', 'globex', false)", "x"),
+        ALIKE.format(7, "x") + " -- '",
+        "SET app.tenant_id = 'globex'",
+        "COMMIT",
+    ],
+)
+def test_what_was_known_of_the_last_text_is_not_taken_for_another_one(
+    play: Plays, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two clients who sent a text and its like before; of the long way's each text is judged by itself."""
+    monkeypatch.setattr(shortcut, "_remembers_shapes", True)  # as where it is in C
+    short, long = in_pairs(play, in_block=False)
+    for book in (short, long):
+        for number in range(3):
+            book.session.client_data(query(ALIKE.format(number, "tea" * number)))
+            book.feed(complete("SET") + RESULT + ready("I"))
+        book.take()
+    short.session.client_data(query(text))
+    long.session.client_data(query(text)[:7])
+    long.session.client_data(query(text)[7:])
+    assert all_did(short) == all_did(long)

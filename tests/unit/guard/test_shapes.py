@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import assume, given, settings
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from proxy.guard import calls, grammar, keywords, lexer
 from proxy.guard.functions import HARMLESS_FUNCTIONS, SEQUENCE_READS, SESSION_LOCKS, UNREMARKABLE_FUNCTIONS
 from proxy.guard.literals import NAME_BYTES
-from proxy.guard.shapes import MAX_SHAPED_BYTES, is_clear, shape_of
+from proxy.guard.shapes import MAX_SHAPED_BYTES, has_shape_in_python, is_clear, shape_of
+from tests.support.in_c import module_in_c
 from tests.unit.guard.corpus import TEXTS
 from tests.unit.guard.soup import queries, soups
 
@@ -119,3 +121,108 @@ def test_no_word_that_the_guard_looks_for_has_a_digit_but_functions_that_say_not
     words.update(*keywords.CONSTRUCTS.values(), keywords.BEFORE_A_VALUE, keywords.BEFORE_A_NAME, grammar._BY_FIRST_WORD)
     words.update(calls._SHOWS_STATEMENTS, SESSION_LOCKS, SEQUENCE_READS, HARMLESS_FUNCTIONS - UNREMARKABLE_FUNCTIONS)
     assert [word for word in words if re.search(rb"[0-9]", word)] == []
+
+
+# Whether a text has a shape: in Python and in C.
+
+
+_IN_C = module_in_c("proxy.guard._shapes")
+if_in_c = pytest.mark.skipif(_IN_C is None, reason="no C compiler")
+in_both = pytest.mark.parametrize(
+    "has_shape",
+    [
+        pytest.param(has_shape_in_python, id="python"),
+        pytest.param(_IN_C and _IN_C.has_shape, id="c", marks=if_in_c),
+    ],
+)
+HasShape = Callable[[bytes, int, int, bytes], bool]
+
+
+@in_both
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (b"SELECT a FROM t WHERE b = 1", b"SELECT a FROM t WHERE b = 12345"),
+        (b"SELECT 'a', 'b'", b"SELECT '', 'it -- /* ; $$'"),
+        (b"SELECT 'it''s'", b"SELECT 'a''b'"),
+        (b"VALUES (1, 2.5)", b"VALUES (1234, 7.25)"),
+    ],
+)
+def test_texts_that_differ_in_values_have_one_shape(has_shape: HasShape, one: bytes, other: bytes) -> None:
+    for text in (one, other):
+        assert has_shape(b"Q" + text + b"\0", 1, 1, shape_of(other) or b"")
+
+
+@in_both
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (b"SELECT a FROM t WHERE b = 1", b"SELECT a FROM t WHERE b = 'x'"),
+        (b"SELECT a FROM t WHERE b = 1", b"SELECT a FROM t WHERE b = 1;"),
+        (b"SELECT a FROM t WHERE b = 1;", b"SELECT a FROM t WHERE b = 1"),
+        (b"SELECT a FROM t WHERE b = 1", b"SELECT a FROM t WHERE b = "),
+        (b"SELECT a FROM t WHERE b = 1", b"SELECT c FROM t WHERE b = 1"),
+        (b"SELECT 'a'", b"SELECT 'a'; SET x = '1'"),
+        (b"SELECT 'a'", b"SELECT 'a''b'"),
+        (b"SELECT 'a'", b"SELECT 'a"),
+        (b"SELECT 'a'", b"SELECT 'a\0b'"),
+        (b"SELECT ''", b"SELECT '"),
+        (b"SELECT a", b"SELECT a\0"),
+        (b"SELECT 1", b"SELECT " + b"1" * MAX_SHAPED_BYTES),
+        (b"SELECT 1", b""),
+    ],
+)
+def test_a_text_that_differs_in_more_has_another_shape(has_shape: HasShape, one: bytes, other: bytes) -> None:
+    shape = shape_of(one)
+    assert shape is not None
+    assert has_shape(one, 0, 0, shape)
+    assert not has_shape(other, 0, 0, shape)
+
+
+@in_both
+@pytest.mark.parametrize("digits", [*range(1, 40), 500, 1999, 2000])
+def test_a_number_of_any_length_has_the_shape_that_shape_of_gives_it(has_shape: HasShape, digits: int) -> None:
+    text = b"9" * digits
+    shape = shape_of(text)
+    assert shape is not None
+    assert has_shape(text, 0, 0, shape)
+    assert not has_shape(text, 0, 0, shape + b"0")
+    assert not has_shape(text, 0, 0, shape[1:])
+
+
+@in_both
+@pytest.mark.parametrize("counts", [(6, 0), (0, 6), (3, 3), (-1, 0), (0, -1), (2**62, 2**62)])
+def test_to_leave_out_more_than_there_is_is_an_error(has_shape: HasShape, counts: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="leave out"):
+        has_shape(b"bytes", *counts, b"")
+
+
+_COMMON = [b"'", b"''", b"0", b"0000", b"00", b"7", b"123456789012", b"a", b" ", b"\0", b"-"]
+_pieces = st.lists(st.one_of(st.sampled_from(_COMMON), st.binary(max_size=3)), max_size=12).map(b"".join)
+
+
+@if_in_c
+@settings(max_examples=2000, deadline=None)
+@given(_pieces, _pieces, st.integers(0, 12))
+def test_both_say_the_same_of_any_bytes(text: bytes, other: bytes, cut: int) -> None:
+    assert _IN_C is not None
+    for shape in (shape_of(text) or text, shape_of(other) or other, text, (shape_of(text) or b"")[:cut]):
+        for given_text in (text, text[:cut] + other):
+            assert _IN_C.has_shape(given_text, 0, 0, shape) == has_shape_in_python(given_text, 0, 0, shape)
+
+
+@if_in_c
+@settings(max_examples=500, deadline=None)
+@given(st.one_of(soups(), queries()), st.one_of(soups(), queries()))
+def test_both_say_the_same_of_any_text(text: str, other: str) -> None:
+    assert _IN_C is not None
+    for shape in {shape_of(text.encode()), shape_of(other.encode())} - {None}:
+        assert _IN_C.has_shape(text.encode(), 0, 0, shape) == has_shape_in_python(text.encode(), 0, 0, shape or b"")
+
+
+@if_in_c
+@pytest.mark.parametrize("arguments", [(), (b"a", 0, 0), ("a", 0, 0, b""), (b"a", 0, 0, None), (b"a", "0", 0, b"")])
+def test_what_are_no_bytes_is_refused(arguments: tuple[object, ...]) -> None:
+    assert _IN_C is not None
+    with pytest.raises(TypeError):
+        _IN_C.has_shape(*arguments)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.guard.model import WHOLE_TEXT
+from proxy.guard.shapes import has_shape
 from proxy.guard.statements import StatementKind as Kind
 from proxy.guard.statements import Taint, split
 from proxy.guard.verdicts import MAX_CACHED_BYTES, VerdictCache, examine
@@ -124,11 +125,25 @@ def test_texts_that_differ_in_their_literals_are_examined_once() -> None:
     assert len(cache) < 100
 
 
+def test_the_shape_is_known_of_a_text_that_is_known_by_it() -> None:
+    cache = VerdictCache()
+    for text, shape in (
+        (b"SELECT 1 FROM t", b""),
+        (b"SELECT 2 FROM t", b"SELECT 0 FROM t"),
+        (b"SELECT 1 FROM t", b"SELECT 0 FROM t"),
+        (b"COMMIT", b""),
+        (b"COMMIT", b""),
+    ):
+        cache.verdict(text)
+        assert cache.shape == shape
+
+
 def test_a_text_that_comes_often_is_found_by_itself() -> None:
     cache = VerdictCache()
     for _ in range(100):
         cache.verdict(b"SELECT 4711")
     assert len(cache) == 2
+    assert not cache.shape
 
 
 def test_shapes_stay_within_the_limits_too() -> None:
@@ -149,7 +164,10 @@ def test_a_shared_statement_is_the_whole_text() -> None:
 
 def is_true(cache: VerdictCache, text: bytes) -> None:
     """What a cache says is what an examination says, and that is what the statements are, read token by token."""
+    if cache.shape and has_shape(text, 0, 0, cache.shape):  # as a session looks, by the text before
+        assert examine(text).is_unremarkable
     verdict = cache.verdict(text)
+    assert not cache.shape or (verdict.is_shared and has_shape(text, 0, 0, cache.shape))
     assert verdict == examine(text)
     statements = split(text)
     if verdict.is_shared:
@@ -239,5 +257,5 @@ def test_any_text_with_other_literals_gets_the_verdict_that_it_deserves(text: st
 def test_a_verdict_is_not_shared_by_texts_that_only_look_alike(harmless: bytes, other: bytes) -> None:
     for texts in ((harmless, other), (other, harmless)):
         cache = VerdictCache()
-        for text in texts:
+        for text in (*texts, texts[0], *texts):
             is_true(cache, text)

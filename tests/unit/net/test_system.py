@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.net import system
+from tests.support.in_c import module_in_c
 from tests.unit.net.wires import MakePair, on_both_families, reset, tcp_pair, unix_pair
 
 _IN_PYTHON: Final = SimpleNamespace(
@@ -29,16 +30,12 @@ _IN_PYTHON: Final = SimpleNamespace(
     accept=system.accept_in_python,
     look=system.look_in_python,
 )
-_IN_USE: Final = SimpleNamespace(receive=system.receive, send=system.send, accept=system.accept, look=system.look)
+_IN_C: Final[Any] = module_in_c("proxy.net._system")
 
+if_in_c = pytest.mark.skipif(_IN_C is None, reason="no C compiler")
 in_both = pytest.mark.parametrize(
-    "calls",
-    [
-        pytest.param(_IN_PYTHON, id="python"),
-        pytest.param(_IN_USE, id="c", marks=pytest.mark.skipif(not system.IS_COMPILED, reason="not compiled")),
-    ],
+    "calls", [pytest.param(_IN_PYTHON, id="python"), pytest.param(_IN_C, id="c", marks=if_in_c)]
 )
-if_compiled = pytest.mark.skipif(not system.IS_COMPILED, reason="not compiled")
 
 
 @pytest.fixture(params=[tcp_pair, unix_pair], ids=["tcp", "unix"])
@@ -164,11 +161,11 @@ def _trace(calls: Any, make_pair: MakePair, steps: list[_Step]) -> list[object]:
     return said
 
 
-@if_compiled
+@if_in_c
 @on_both_families
 @given(steps=_steps)
 def test_both_say_the_same_of_a_connection(make_pair: MakePair, steps: list[_Step]) -> None:
-    assert _trace(_IN_USE, make_pair, steps) == _trace(_IN_PYTHON, make_pair, steps)
+    assert _trace(_IN_C, make_pair, steps) == _trace(_IN_PYTHON, make_pair, steps)
 
 
 def _free_number() -> int:
@@ -176,39 +173,39 @@ def _free_number() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[1] + 1000
 
 
-@if_compiled
+@if_in_c
 @pytest.mark.parametrize(
     "number", [_free_number(), -1, -7, 2**31 - 1, 2**31, -(2**31) - 1, 2**63, 2**70, 1.5, "1", None, b"1"]
 )
 def test_both_say_the_same_of_what_is_no_descriptor(number: object) -> None:
     for name, arguments in {"receive": (number,), "send": (number, b"x")}.items():
-        in_c, in_python = (_outcome(getattr(calls, name), *arguments) for calls in (_IN_USE, _IN_PYTHON))
+        in_c, in_python = (_outcome(getattr(calls, name), *arguments) for calls in (_IN_C, _IN_PYTHON))
         assert in_c == in_python
         assert in_python in ((OSError, errno.EBADF), OverflowError, TypeError)
 
 
-@if_compiled
+@if_in_c
 @pytest.mark.parametrize("data", ["text", None, 5, memoryview(b"abcdef")[::2], bytearray(b"abc"), memoryview(b"abc")])
 def test_both_say_the_same_of_what_can_not_be_sent(data: object, pair: tuple[socket.socket, socket.socket]) -> None:
-    in_c, in_python = (_outcome(calls.send, pair[0].fileno(), data) for calls in (_IN_USE, _IN_PYTHON))
+    in_c, in_python = (_outcome(calls.send, pair[0].fileno(), data) for calls in (_IN_C, _IN_PYTHON))
     assert in_c == in_python
 
 
-@if_compiled
+@if_in_c
 def test_both_say_the_same_of_a_socket_that_is_not_connected() -> None:
     with socket.socket() as sock:
         sock.setblocking(False)
         for name, *arguments in (("receive",), ("send", b"x")):
             in_c, in_python = (
-                _outcome(getattr(calls, name), sock.fileno(), *arguments) for calls in (_IN_USE, _IN_PYTHON)
+                _outcome(getattr(calls, name), sock.fileno(), *arguments) for calls in (_IN_C, _IN_PYTHON)
             )
             assert in_c == in_python
             assert in_python in ((OSError, errno.ENOTCONN), (BrokenPipeError, errno.EPIPE))
 
 
-@if_compiled
+@if_in_c
 def test_a_call_with_too_few_arguments_is_refused() -> None:
-    for call in (_IN_USE.send, _IN_USE.look):
+    for call in (_IN_C.send, _IN_C.look):
         with pytest.raises(TypeError):
             call()
         with pytest.raises(TypeError):

@@ -1,0 +1,57 @@
+"""The modules that are written in C, also where Gatehouse itself is not compiled: built for the tests if a compiler works."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import importlib
+import importlib.util
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+_ROOT: Final = Path(__file__).parents[2]
+_STRICT: Final = (
+    "-O2",
+    "-fwrapv",
+    "-Wall",
+    "-Wextra",
+    "-Wno-unused-parameter",
+    "-Wno-missing-field-initializers",
+    "-Werror",
+)
+_PATIENCE_S: Final = 120
+
+
+@functools.cache
+def module_in_c(name: str) -> ModuleType | None:
+    """The module as it is installed, or else built from its source; None without a C compiler.
+
+    Raises subprocess.CalledProcessError for a source that gives the compiler anything to say.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        pass
+    headers = Path(sysconfig.get_path("include"))
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    source = _ROOT / (name.replace(".", "/") + ".c")
+    if compiler is None or not (headers / "Python.h").exists() or not source.exists():
+        return None
+    folder = tempfile.mkdtemp(prefix="gatehouse-c-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    built = Path(folder, f"{source.stem}{sysconfig.get_config_var('EXT_SUFFIX')}")
+    shared = ["-shared", "-fPIC", *(["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else [])]
+    command = [compiler, *shared, *_STRICT, f"-I{headers}", str(source), "-o", str(built)]
+    subprocess.run(command, check=True, timeout=_PATIENCE_S)
+    spec = importlib.util.spec_from_file_location(name, built)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
