@@ -58,6 +58,7 @@ HOT_MODULES: Final = (
     "proxy/guard/quick_look.py",
     "proxy/guard/shapes.py",
     "proxy/guard/verdicts.py",
+    "proxy/tenants/generation.py",
     "proxy/context/client_settings.py",
     "proxy/context/context.py",
     "proxy/server/units.py",

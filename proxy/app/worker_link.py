@@ -267,7 +267,7 @@ def _make_traffic(placement: str, *values: Any) -> TrafficStats:
 
 
 def _reduce_histogram(histogram: Histogram) -> tuple[Any, ...]:
-    return _make_histogram, (histogram.bounds, list(histogram.counts), histogram.sum)
+    return _make_histogram, (histogram.bounds, histogram.counts, histogram.sum)
 
 
 def _make_histogram(bounds: tuple[float, ...], counts: list[int], total: float) -> Histogram:

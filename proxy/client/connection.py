@@ -48,7 +48,7 @@ class ClientConnection(Arrival):
 
     def __init__(self, services: ClientServices, *, is_unix: bool, mode: PoolMode | None = None) -> None:
         super().__init__(services, is_unix=is_unix, mode=mode)
-        self._registry = services.registry
+        self._changes = services.registry.changes
         self._pool: Pool | None = None
         self._server_pool: Pool | None = None
         self._server: ServerConnection | None = None
@@ -165,7 +165,7 @@ class ClientConnection(Arrival):
         assert pool is not None
         if self._must_leave:
             raise shutting_down()
-        if self._generation != self._registry.generation:
+        if self._generation != self._changes.number:
             pool = self._look_up_again(session)
             if pool is None:
                 return None

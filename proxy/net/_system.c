@@ -136,9 +136,19 @@ system_look(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
         PyErr_SetString(PyExc_TypeError, "look takes an epoll and a time");
         return NULL;
     }
-    fd = PyObject_AsFileDescriptor(arguments[0]);
+    if (PyLong_CheckExact(arguments[0])) { /* The way that costs less. */
+        if (!descriptor(arguments[0], &fd)) {
+            return NULL;
+        }
+    }
+    else {
+        fd = PyObject_AsFileDescriptor(arguments[0]);
+        if (fd < 0) {
+            return NULL;
+        }
+    }
     until = PyFloat_AsDouble(arguments[1]);
-    if (fd < 0 || (until == -1.0 && PyErr_Occurred())) {
+    if (until == -1.0 && PyErr_Occurred()) {
         return NULL;
     }
     if (until == 0.0) {

@@ -15,7 +15,7 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr, trait
 
-from proxy.net.system import look
+from proxy.net.system import LOOKS_BY_NUMBER, look
 
 READABLE: Final = 1  # EPOLLIN
 WRITABLE: Final = 4  # EPOLLOUT
@@ -64,6 +64,9 @@ class Poller:
         elif hasattr(select, "epoll"):
             self._epoll = select.epoll()
             loop.add_reader(self._epoll.fileno(), self._look)
+        self._seen_by: object = self._epoll  # as `look` likes it best
+        if LOOKS_BY_NUMBER and self._epoll is not None:
+            self._seen_by = self._epoll.fileno()
 
     def watch(self, fd: int, watched: Watched, events: int) -> None:
         """Begin to watch a descriptor for READABLE, WRITABLE or both."""
@@ -96,6 +99,7 @@ class Poller:
             return
         if not self._is_shared:
             self.loop.remove_reader(self._epoll.fileno())
+        self._seen_by = self._epoll
         self._epoll.close()
 
     def serve(self, until: float, calls: Sized, timers: list[asyncio.TimerHandle]) -> list[int]:
@@ -104,8 +108,7 @@ class Poller:
         `until`: when its next timer is due, on the monotonic clock; 0 if it has something to do already. `calls` and
         `timers` are the loop's own: it has something to do when these are there, or a timer that was not the first.
         """
-        epoll = self._epoll
-        assert epoll is not None
+        epoll = self._seen_by
         timer = timers[0] if timers else None
         of_loop: list[int] = []
         wait = 0.0 if self._is_busy else until
@@ -127,8 +130,7 @@ class Poller:
 
     def _look(self) -> None:
         """The loop says that something is ready: serve it; while there is much of it, again."""
-        epoll = self._epoll
-        assert epoll is not None
+        epoll = self._seen_by
         nobodys: list[int] = []
         served: i64 = 0
         while True:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Callable
 from math import ceil, inf
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 CHUNK_BYTES: Final = 65536
 EVENTS_PER_LOOK: Final = 64
@@ -56,7 +56,9 @@ def look_in_python(epoll: select.epoll, until: float) -> list[int]:
 receive: Callable[[int], bytes | None] = receive_in_python
 send: Callable[[int, bytes | memoryview], int] = send_in_python
 accept: Callable[[socket.socket], tuple[int, str] | None] = accept_in_python
-look: Callable[[select.epoll, float], list[int]] = look_in_python
+look: Callable[[Any, float], list[int]] = look_in_python
+LOOKS_BY_NUMBER = False
+"""Whether `look` can be given the number of an epoll's descriptor as well, and is quicker then."""
 try:
     from proxy.net import _system
 except ImportError:
@@ -65,3 +67,4 @@ else:
     receive, send = _system.receive, _system.send
     if hasattr(_system, "look"):
         accept, look = _system.accept, _system.look
+        LOOKS_BY_NUMBER = True

@@ -49,26 +49,39 @@ class HistogramSnapshot:
 class Histogram:
     """Observations in seconds, counted per bucket; a bucket includes its upper bound, as Prometheus' `le` does."""
 
-    __slots__ = ("_least", "bounds", "counts", "sum")
+    __slots__ = ("_least", "_others", "_small", "bounds", "sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         """`bounds`: upper bounds in seconds, ascending."""
         self.bounds: tuple[float, ...] = bounds
         self._least: float = bounds[0]
-        self.counts: list[int] = [0] * (len(bounds) + 1)
+        self._small = 0
+        self._others: list[int] = [0] * (len(bounds) + 1)
         self.sum: float = 0.0
 
     def observe(self, seconds: float) -> None:
         """Count one observation."""
-        self.counts[0 if seconds <= self._least else bisect_left(self.bounds, seconds)] += 1
+        if seconds <= self._least:  # nearly always, and an attribute is cheaper than a list's element
+            self._small += 1
+        else:
+            self._others[bisect_left(self.bounds, seconds)] += 1
         self.sum += seconds
 
     def add(self, other: Histogram) -> None:
         """Add what `other` counted; both must have the same bounds."""
         # One copy first: the owner may count on while this runs in a scrape's thread.
-        for position, count in enumerate(tuple(other.counts)):
-            self.counts[position] += count
+        self.counts = [mine + others for mine, others in zip(self.counts, other.counts, strict=True)]
         self.sum += other.sum
+
+    @property
+    def counts(self) -> list[int]:
+        """Observations per bucket, and those above all bounds; a copy."""
+        return [self._small, *self._others[1:]]
+
+    @counts.setter
+    def counts(self, counts: list[int]) -> None:
+        self._small = counts[0]
+        self._others = list(counts)
 
     def snapshot(self) -> HistogramSnapshot:
         """What was counted up to now."""

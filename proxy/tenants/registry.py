@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Final, Protocol
 
 from proxy.errors import ProxyError, RegistryUnavailable, TenantUnknown
+from proxy.tenants.generation import Generation
 from proxy.tenants.model import Invalid, Tenant, ensure_available, validate_tenant_id
 
 __all__ = ["TenantRegistry", "TenantSource", "ensure_available"]
@@ -58,7 +59,7 @@ class TenantRegistry:
         max_negative_entries: int = 10_000,
         fetch_timeout_s: float = 5.0,
     ) -> None:
-        self.generation = 0
+        self.changes: Final = Generation()
         self.source_failures = 0
         self.hits = 0
         self.misses = 0
@@ -77,6 +78,11 @@ class TenantRegistry:
         self._unknown: dict[str, float] = {}
         self._fetches: dict[str, asyncio.Task[Tenant | None]] = {}
         self._tasks: set[asyncio.Task[Tenant | None]] = set()
+
+    @property
+    def generation(self) -> int:
+        """Grows with each change of an answer; who has seen the same one before need not ask again."""
+        return self.changes.number
 
     def cached(self, tenant_id: str) -> Tenant | None:
         """The tenant if a fresh answer is at hand, else None: then `lookup` tells."""
@@ -102,7 +108,7 @@ class TenantRegistry:
 
     def invalidate(self) -> None:
         """Ask the source again for every tenant; until it answers, old answers serve only when it fails."""
-        self.generation += 1
+        self.changes.number += 1
         self._invalidations += 1
         self._unknown.clear()
         # Fetches under way may bring an answer from before: later look-ups do not join them.
@@ -176,7 +182,7 @@ class TenantRegistry:
             if known.tenant == tenant:
                 tenant = known.tenant
             else:
-                self.generation += 1
+                self.changes.number += 1
         if tenant is None:
             self._unknown.pop(tenant_id, None)
             self._unknown[tenant_id] = now + self._negative_ttl_s

@@ -341,6 +341,20 @@ def test_a_signal_is_handled_while_it_waits(calls: Any) -> None:
     assert found[1] == select.EPOLLIN
 
 
+@if_in_c
+def test_in_c_a_look_takes_a_number_too(pair: tuple[socket.socket, socket.socket]) -> None:
+    one, other = pair
+    with select.epoll() as epoll:
+        epoll.register(one.fileno(), select.EPOLLIN)
+        assert _IN_C.look(epoll.fileno(), monotonic() + 0.001) == []
+        other.send(b"x")
+        for until in (0.0, inf):
+            assert _IN_C.look(epoll.fileno(), until) == [one.fileno(), select.EPOLLIN]
+    for number, error in ((_free_number(), OSError), (-1, OSError), (2**70, OverflowError), ("1", TypeError)):
+        with pytest.raises(error):
+            _IN_C.look(number, 0.0)
+
+
 @in_both
 def test_a_look_at_what_is_closed_fails(calls: Any) -> None:
     epoll = select.epoll()
