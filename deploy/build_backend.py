@@ -82,6 +82,7 @@ HOT_MODULES: Final = (
     "proxy/client/session.py",
     "proxy/client/intake.py",
     "proxy/client/statements.py",
+    "proxy/client/chunks.py",
     "proxy/client/shortcut.py",
     "proxy/client/simple.py",
     "proxy/client/extended.py",
@@ -105,7 +106,10 @@ HOT_MODULES: Final = (
     "proxy/client/connection.py",
 )
 
-C_MODULES: Final = {"proxy.net._system": "proxy/net/_system.c", "proxy.guard._shapes": "proxy/guard/_shapes.c"}
+C_MODULES: Final = {
+    name: name.replace(".", "/") + ".c"
+    for name in ("proxy.net._system", "proxy.guard._shapes", "proxy.server._expected", "proxy.client._chunks")
+}
 """Written in C, by hand; each has a twin in Python."""
 
 COMPILER_REQUIREMENTS: Final = ("mypy>=2.4,<3",)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
+from proxy.client.chunks import DESCRIBED, SAME_NAME, assemble, described_by_end, look_at_batch
 from proxy.client.mending import MAX_MENDED_BYTES
 from proxy.client.states import State
 from proxy.guard.shapes import HAS_SHAPE_IS_CHEAP, has_shape
@@ -23,7 +24,7 @@ from proxy.server.expected import (
     behind_sets,
 )
 from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, PARSE, QUERY, STATEMENT, SYNC, ParseRecord
-from proxy.wire import codes, frontend
+from proxy.wire import codes
 
 if TYPE_CHECKING:
     from proxy.client.session import Session
@@ -31,11 +32,11 @@ if TYPE_CHECKING:
     from proxy.context.context import Context
     from proxy.server.ports import ServerPort
 
-_RUN: Final[bytes] = frontend.execute(b"") + frontend.SYNC
-_DESCRIBE_AND_RUN: Final[bytes] = frontend.describe(b"P", b"") + _RUN
 _RUN_BYTES: Final = 15
-_DESCRIBE_AND_RUN_BYTES: Final = 22
+_LEAST_BIND_BYTES: Final = 13
 
+_LOOK_AT_BATCH: Final = look_at_batch
+_ASSEMBLE: Final = assemble
 _HAS_SHAPE: Final = has_shape
 _remembers_shapes = HAS_SHAPE_IS_CHEAP
 _BEFORE_TEXT: Final = 5
@@ -43,13 +44,9 @@ _BEHIND_TEXT: Final = 1
 """Bytes of a Query's head, and of its end."""
 
 _NUL: Final = 0
-_LEAST_BIND_BYTES: Final = 13
-_LEAST_BEHIND_NAME_BYTES: Final = 6
-"""Three counts of two bytes: formats, parameters, formats of results."""
 
 
-_IS_PARSED: Final = 1
-_IS_DESCRIBED: Final = 2
+_IS_PARSED: Final = 2  # beside DESCRIBED
 _HAS_CONTEXT: Final = 4
 
 
@@ -57,8 +54,8 @@ def _batch_shapes() -> list[tuple[int, tuple[int, ...]]]:
     """The answer to expect and the units of a batch, by what is in it."""
     shapes = []
     for shape in range(8):
-        answer = DESCRIBED_ANSWER if shape & _IS_DESCRIBED else BATCH_ANSWER
-        units = [BIND, *([DESCRIBE] if shape & _IS_DESCRIBED else []), EXECUTE, SYNC]
+        answer = DESCRIBED_ANSWER if shape & DESCRIBED else BATCH_ANSWER
+        units = [BIND, *([DESCRIBE] if shape & DESCRIBED else []), EXECUTE, SYNC]
         if shape & _IS_PARSED:
             answer += BEHIND_PARSE
             units = [PARSE, *units]
@@ -80,12 +77,11 @@ _QUERY_UNITS: Final[list[tuple[int, ...]]] = [
 class Shortcut:
     """The short way of one session."""
 
-    __slots__ = ("_context", "_head", "_name", "_name_end", "_rest", "_session", "_shape")
+    __slots__ = ("_context", "_head", "_name", "_rest", "_session", "_shape")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._name = b""  # of the statement that was run last, and where it ended: the next one is often the same
-        self._name_end = 6
         self._shape = b""  # of the last Query's text, if all texts of that shape are unremarkable
         # What was put in front of the last Query, by which context, and how many bytes followed: values differ, most often
         # not in length.
@@ -130,21 +126,13 @@ class Shortcut:
 
     def _batch(self, data: bytes) -> bool:
         """Bind of the unnamed portal to a statement with a name, Describe or not, Execute, Sync."""
-        size: i64 = len(data)
-        low: i64 = data[3]
-        length: i64 = data[4]
-        length += low * 256
-        if data[1] or data[2] or data[5] or not data[6] or length < _LEAST_BIND_BYTES:
+        look: i64 = _LOOK_AT_BATCH(data, self._name)
+        if look < 0:
             return False
-        shape = _shape_of_end(data, size - length - 1)
-        if shape < 0:
-            return False
-        name_end = self._name_end
-        if name_end >= size or data[name_end] or data[6:name_end] != self._name:
-            self._name_end = name_end = data.find(b"\0", 6)
+        name_end: i64 = look >> 2
+        if not look & SAME_NAME:
             self._name = data[6:name_end]
-        if name_end > length - _LEAST_BEHIND_NAME_BYTES:
-            return False
+        shape = int(look & DESCRIBED)
         session = self._session
         statement = session.extended.own.names.get(self._name)
         if statement is None or not self._is_for_us(statement, shape):
@@ -155,12 +143,12 @@ class Shortcut:
         if not self._has_context(server) or not server.prepared.touch(statement.server_name):
             session.pump()
             return True
-        parameters = data[name_end:]
-        head = statement.head_of_bind(int(length + 1 - name_end))
-        if session.progress.in_place:
-            written = head + parameters
-        else:
-            written = b"".join((session.context.bind_execute, head, parameters))
+        low: i64 = data[3]
+        bind_end: i64 = data[4]
+        bind_end += low * 256 + 1
+        head = statement.head_of_bind(int(bind_end - name_end))
+        context = b"" if session.progress.in_place else session.context.bind_execute
+        written = _ASSEMBLE(context, head, data, int(name_end))
         self._send_batch(server, written, shape, statement)
         return True
 
@@ -177,7 +165,7 @@ class Shortcut:
         length += low * 256
         if data[bind + 1] or data[bind + 2] or data[bind + 5] or data[bind + 6] or length < _LEAST_BIND_BYTES - 1:
             return False
-        shape = _shape_of_end(data, size - bind - length - 1)
+        shape = described_by_end(data, int(size - bind - length - 1))
         if shape < 0:
             return False
         session = self._session
@@ -204,7 +192,7 @@ class Shortcut:
             statement.verdict.is_unremarkable
             and statement.note is None
             and statement.version == session.shared.catalog.schema_version
-            and (not shape & _IS_DESCRIBED or statement.columns is not None)
+            and (not shape & DESCRIBED or statement.columns is not None)
         )
 
     def _has_context(self, server: ServerPort) -> bool:
@@ -255,7 +243,7 @@ class Shortcut:
             new_length = int(length) + len(context.prefix)
             self._head = (codes.QUERY << 32 | new_length).to_bytes(5, "big") + context.prefix
             self._context, self._rest = context, int(length)
-        written = self._head + data[5:]
+        written = _ASSEMBLE(self._head, b"", data, _BEFORE_TEXT)
         server.ledger.positions = context.prefix_length
         sets = context.statements
         self._send(server, written, behind_sets(sets), _QUERY_UNITS[sets], must_inject=True)
@@ -289,10 +277,3 @@ class Shortcut:
         server.ledger.expect(answer, session.status, units)
         session.last_write = written
         server.write(written)
-
-
-def _shape_of_end(data: bytes, size: i64) -> int:
-    """What the last `size` bytes of a batch are; -1 if they are not what is handled here."""
-    if size == _DESCRIBE_AND_RUN_BYTES:
-        return _IS_DESCRIBED if data[len(data) - size :] == _DESCRIBE_AND_RUN else -1
-    return 0 if size == _RUN_BYTES and data[len(data) - size :] == _RUN else -1

@@ -15,6 +15,11 @@ is_digit(unsigned char byte)
     return byte >= '0' && byte <= '9';
 }
 
+static const char is_special[256] = {
+    [0] = 1, ['\''] = 1, ['0'] = 1, ['1'] = 1, ['2'] = 1, ['3'] = 1,
+    ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1,
+};
+
 /* How many zeros a shape has where a text has this many digits. */
 static size_t
 zeros(size_t digits)
@@ -28,6 +33,16 @@ static int
 fits(const unsigned char *at, const unsigned char *end, const unsigned char *shape, const unsigned char *shape_end)
 {
     while (at < end) {
+        /* Most of it is the same in both. */
+        size_t same = (size_t)(end - at < shape_end - shape ? end - at : shape_end - shape);
+        while (same > 0 && *at == *shape && !is_special[*at]) {
+            at++;
+            shape++;
+            same--;
+        }
+        if (at == end) {
+            break;
+        }
         if (*at == '\'') {
             const unsigned char *close = memchr(at + 1, '\'', (size_t)(end - at - 1));
             if (close == NULL || shape_end - shape < 2 || shape[0] != '\'' || shape[1] != '\'') {
@@ -56,11 +71,7 @@ fits(const unsigned char *at, const unsigned char *end, const unsigned char *sha
             }
         }
         else {
-            if (*at == 0 || shape == shape_end || *at != *shape) {
-                return 0;
-            }
-            at++;
-            shape++;
+            return 0;
         }
     }
     return shape == shape_end;

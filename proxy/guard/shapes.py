@@ -69,9 +69,9 @@ def has_shape_in_python(data: bytes, first: int, last: int, shape: bytes) -> boo
 
     Raises ValueError if there are not so many.
     """
-    text = data[first : len(data) - last]
-    if len(text) != len(data) - last - first:
+    if first < 0 or last < 0 or first + last > len(data):
         raise ValueError("there is not so much to leave out")
+    text = data[first : len(data) - last]
     return len(text) <= MAX_SHAPED_BYTES and b"\0" not in text and shape_of(text) == shape
 
 

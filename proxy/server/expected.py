@@ -7,6 +7,7 @@ part of a row, is left to the ledger, which holds the units all the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from mypy_extensions import i64
@@ -70,13 +71,14 @@ def _transitions() -> bytes:
     return bytes(table)
 
 
-_TRANSITIONS: Final[bytes] = _transitions()
+TRANSITIONS: Final[bytes] = _transitions()
 
 
-def begin_of_answer(data: bytes, expected: int, status: int) -> int:
-    """Where in `data` the client's part of the answer begins; -1 if `data` is not exactly the whole of what is expected.
+def clients_part_in_python(transitions: bytes, data: bytes, expected: int, status: int) -> bytes:
+    """The client's part of the answer; empty if `data` is not exactly the whole of what is expected.
 
-    `expected` is a state from above, `status` the transaction status that ReadyForQuery shall have.
+    `transitions` are TRANSITIONS, `expected` is a state from above, `status` the transaction status that ReadyForQuery shall
+    have.
     """
     state: i64 = expected
     end: i64 = len(data)
@@ -88,16 +90,27 @@ def begin_of_answer(data: bytes, expected: int, status: int) -> int:
         middle: i64 = data[pos + 2]
         low: i64 = data[pos + 3]
         length: i64 = data[pos + 4]
-        state = _TRANSITIONS[state * 256 + code]
+        state = transitions[state * 256 + code]
         if state == NOTHING or high:
-            return -1
+            return b""
         length += low * 256 + middle * 65536
         if length <= 4 and (length < 4 or code == codes.COMMAND_COMPLETE):
-            return -1  # not what PostgreSQL says: the ledger will complain
+            return b""  # not what PostgreSQL says: the ledger will complain
         pos += length + 1
         if state == _END:
             # A status byte and nothing behind it.
-            return begin if length == 5 and pos == end and data[end - 1] == status else -1
+            is_whole = length == 5 and pos == end and data[end - 1] == status
+            return data[begin:] if is_whole and begin >= 0 else b""
         if begin < 0 and state < _DROPPED:
             begin = pos
-    return -1
+    return b""
+
+
+clients_part: Callable[[bytes, bytes, int, int], bytes] = clients_part_in_python
+"""In C where Gatehouse was compiled."""
+try:
+    from proxy.server import _expected
+except ImportError:
+    pass
+else:
+    clients_part = _expected.clients_part

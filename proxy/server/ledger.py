@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 from proxy.context.context import FOLLOWED
 from proxy.errors import ProtocolViolation, ProxyError
-from proxy.server.expected import NOTHING, begin_of_answer
+from proxy.server.expected import NOTHING, TRANSITIONS, clients_part
 from proxy.server.units import (
     BIND,
     DESCRIBE,
@@ -65,6 +65,7 @@ _MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 
 
 _NO_UNITS: Final[tuple[int, ...]] = ()
+_CLIENTS_PART: Final = clients_part
 
 
 def _by_order(entry: tuple[int, Note | ParseRecord]) -> int:
@@ -205,9 +206,9 @@ class Ledger:
         data, status = self._data, self._expected_status
         if self._pos or not self._units_ahead:
             return b""
-        begin = begin_of_answer(data, self.expected, status)
+        answer = _CLIENTS_PART(TRANSITIONS, data, self.expected, status)
         self.expected = NOTHING
-        if begin < 0:
+        if not answer:
             return b""
         self._units_ahead = _NO_UNITS
         if self.parses:
@@ -216,7 +217,7 @@ class Ledger:
         self.status = status
         self.positions = 0
         self.cancel_error = None
-        return data[begin:] if begin else data
+        return answer
 
     def take_exactly(self, answer: bytes) -> bool:
         """Whether all that is here is `answer`, the whole of what is owed; if so, it is taken. It leaves the server idle."""

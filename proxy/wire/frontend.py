@@ -10,7 +10,7 @@ from proxy.errors import ProtocolViolation
 from proxy.wire import codes
 from proxy.wire.buffer import Reader, frame, int16, int32
 
-SYNC: Final = frame(codes.SYNC, b"")
+SYNC: Final[bytes] = frame(codes.SYNC, b"")
 FLUSH: Final = frame(codes.FLUSH, b"")
 TERMINATE: Final = frame(codes.TERMINATE, b"")
 COPY_DONE: Final = frame(codes.COPY_DONE, b"")

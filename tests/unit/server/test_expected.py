@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,8 +16,9 @@ from proxy.server.expected import (
     BEHIND_PARSE,
     DESCRIBED_ANSWER,
     MOST_SETS,
-    begin_of_answer,
+    TRANSITIONS,
     behind_sets,
+    clients_part_in_python,
 )
 from proxy.server.jobs import Job
 from proxy.server.ledger import Ledger
@@ -24,7 +26,12 @@ from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, PARSE, Q
 from proxy.wire import backend
 from tests.fuzz import corpus
 from tests.fuzz.mutations import spoil
+from tests.support.in_c import module_in_c
 from tests.support.messages import BOUND, NO_DATA, PARSED, complete, notice, ready, row, status
+
+IN_C: Any = module_in_c("proxy.server._expected")
+if_in_c = pytest.mark.skipif(IN_C is None, reason="no C compiler")
+BOTH = [clients_part_in_python, *([] if IN_C is None else [IN_C.clients_part])]
 
 COLUMN = backend.row_description(["a"])
 CONTEXT = BOUND + row(b"acme") + complete("SELECT 1")
@@ -127,7 +134,8 @@ def test_whatever_the_server_says_nothing_is_taken_that_the_ledger_would_not_pas
     ],
 )
 def test_anything_else_is_left_to_the_ledger(answer: bytes) -> None:
-    assert begin_of_answer(answer, behind_sets(0), ord("I")) == -1
+    for clients_part in BOTH:
+        assert clients_part(TRANSITIONS, answer, behind_sets(0), ord("I")) == b""
 
 
 def test_units_can_be_looked_at_before_the_answer_comes() -> None:
@@ -145,5 +153,40 @@ def test_units_can_be_looked_at_before_the_answer_comes() -> None:
 
 def test_as_many_settings_as_a_context_may_have() -> None:
     data = complete("SET") * MOST_SETS + complete("DELETE 1") + ready("I")
-    begin = begin_of_answer(data, behind_sets(MOST_SETS), ord("I"))
-    assert data[begin:] == complete("DELETE 1") + ready("I")
+    for clients_part in BOTH:
+        assert clients_part(TRANSITIONS, data, behind_sets(MOST_SETS), ord("I")) == complete("DELETE 1") + ready("I")
+
+
+@if_in_c
+@given(st.sampled_from(sorted(SEGMENTS)), st.integers(0, 2**32), st.integers(0, 127), st.sampled_from(b"ITEX"))
+def test_both_say_the_same_of_any_answer(name: str, seed: int, state: int, status: int) -> None:
+    spoilt = spoil(Random(seed), [*SEGMENTS[name][2], ready("I")], corpus.BACKEND_DONORS, corpus.BACKEND_TYPES)
+    for data in (b"".join(spoilt), b"".join(spoilt)[: seed % 50], b"".join(SEGMENTS[name][2]) + ready("I")):
+        for expected in (SEGMENTS[name][0], state):
+            seen = {clients_part(TRANSITIONS, data, expected, status) for clients_part in BOTH}
+            assert len(seen) == 1
+
+
+@if_in_c
+@given(st.binary(max_size=60), st.integers(0, 127))
+def test_both_say_the_same_of_any_bytes(data: bytes, state: int) -> None:
+    assert len({clients_part(TRANSITIONS, data, state, ord("I")) for clients_part in BOTH}) == 1
+
+
+@if_in_c
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        (TRANSITIONS, b"", 1),
+        (TRANSITIONS, "", 1, 73),
+        (b"", b"", 1, 73),
+        (TRANSITIONS, b"", 128, 73),
+        (TRANSITIONS, b"", -1, 73),
+        (TRANSITIONS, b"", "1", 73),
+        (TRANSITIONS, b"", 2**70, 73),
+    ],
+)
+def test_what_is_no_state_or_no_bytes_is_refused(arguments: tuple[object, ...]) -> None:
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        IN_C.clients_part(*arguments)
