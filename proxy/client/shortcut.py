@@ -260,7 +260,7 @@ class Shortcut:
         elif not len(session.intake.reader):
             session.intake.reader.feed(data)
         server = session.server
-        if server is not None and server.followed == session.wanted:
+        if server is not None and (server.followed is session.wanted or server.followed == session.wanted):
             return server
         session.pump()
         return None
