@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.gate.budget import excesses, least
 from tests.gate.counting import counts_of
 from tests.gate.stages import CoreStage, Show
@@ -45,6 +47,11 @@ def test_one_more_function_per_message_is_seen() -> None:
     assert after["instructions"] > before["instructions"]
 
 
+def _cyclic_objects(make: Callable[[], CoreStage]) -> float:
+    """The least of some measurements: Gatehouses of other tests' fixtures, in threads of this process, leave some, too."""
+    return min(counts_of(Show(make(), STORIES[0]))["cyclic_objects"] for _ in range(5))
+
+
 def test_a_cycle_per_message_is_seen() -> None:
     class Careless(CoreStage):
         def from_client(self, data: bytes) -> None:
@@ -52,7 +59,7 @@ def test_a_cycle_per_message_is_seen() -> None:
             cycle.append(cycle)
             super().from_client(data)
 
-    assert counts_of(Show(Careless(), STORIES[0]))["cyclic_objects"] == 1
+    assert _cyclic_objects(Careless) == 1
 
 
 def test_what_finalizers_of_other_garbage_let_go_is_not_seen() -> None:
@@ -68,8 +75,11 @@ def test_what_finalizers_of_other_garbage_let_go_is_not_seen() -> None:
                 for _ in range(20):
                     Forgotten(self.more - 1)
 
-    Forgotten(3)
-    assert counts_of(Show(CoreStage(), STORIES[0]))["cyclic_objects"] == 0
+    def beside_garbage() -> CoreStage:
+        Forgotten(3)
+        return CoreStage()
+
+    assert _cyclic_objects(beside_garbage) == 0
 
 
 def test_the_lesser_of_two_measurements_counts() -> None:
