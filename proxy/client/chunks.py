@@ -14,11 +14,11 @@ END_OF_NAME: Final = 4
 
 _RUN: Final[bytes] = frontend.execute(b"") + frontend.SYNC
 _DESCRIBE_AND_RUN: Final[bytes] = frontend.describe(b"P", b"") + _RUN
-_RUN_BYTES: Final = 15
+RUN_BYTES: Final = 15
 _DESCRIBE_AND_RUN_BYTES: Final = 22
 
 _NAME_AT: Final = 6
-_LEAST_BIND_BYTES: Final = 13
+LEAST_BIND_BYTES: Final = 13
 _LEAST_BEHIND_NAME_BYTES: Final = 6
 """Three counts of two bytes: formats, parameters, formats of results."""
 
@@ -30,11 +30,11 @@ def look_at_batch_in_python(data: bytes, name: bytes) -> int:
     Else a sum: END_OF_NAME times where the statement's name ends, DESCRIBED, and SAME_NAME if it is `name`.
     """
     size = len(data)
-    if size <= _LEAST_BIND_BYTES or data[1] or data[2] or data[5] or not data[_NAME_AT]:
+    if size <= LEAST_BIND_BYTES or data[1] or data[2] or data[5] or not data[_NAME_AT]:
         return -1
     length = data[3] * 256 + data[4]
     described = described_by_end(data, size - length - 1)
-    if length < _LEAST_BIND_BYTES or described < 0:
+    if length < LEAST_BIND_BYTES or described < 0:
         return -1
     end = data.find(b"\0", _NAME_AT)
     if not 0 <= end <= length - _LEAST_BEHIND_NAME_BYTES:
@@ -46,7 +46,7 @@ def described_by_end(data: bytes, size: int) -> int:
     """What the last `size` bytes of a batch are: DESCRIBED for Describe, Execute, Sync; 0 without Describe; else -1."""
     if size == _DESCRIBE_AND_RUN_BYTES:
         return DESCRIBED if data[len(data) - size :] == _DESCRIBE_AND_RUN else -1
-    return 0 if size == _RUN_BYTES and data[len(data) - size :] == _RUN else -1
+    return 0 if size == RUN_BYTES and data[len(data) - size :] == _RUN else -1
 
 
 def assemble_in_python(first: bytes, second: bytes, data: bytes, start: int) -> bytes:

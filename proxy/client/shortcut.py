@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 from mypy_extensions import i64
 
-from proxy.client.chunks import DESCRIBED, SAME_NAME, assemble, described_by_end, look_at_batch
+from proxy.client.chunks import (
+    DESCRIBED,
+    END_OF_NAME,
+    LEAST_BIND_BYTES,
+    RUN_BYTES,
+    SAME_NAME,
+    assemble,
+    described_by_end,
+    look_at_batch,
+)
 from proxy.client.mending import MAX_MENDED_BYTES
 from proxy.client.states import State
 from proxy.guard.shapes import HAS_SHAPE_IS_CHEAP, has_shape
@@ -32,19 +41,15 @@ if TYPE_CHECKING:
     from proxy.context.context import Context
     from proxy.server.ports import ServerPort
 
-_RUN_BYTES: Final = 15
-_LEAST_BIND_BYTES: Final = 13
-
 _LOOK_AT_BATCH: Final = look_at_batch
 _ASSEMBLE: Final = assemble
 _HAS_SHAPE: Final = has_shape
-_remembers_shapes = HAS_SHAPE_IS_CHEAP
+_remembers_shapes = HAS_SHAPE_IS_CHEAP  # not Final, for the tests
 _BEFORE_TEXT: Final = 5
 _BEHIND_TEXT: Final = 1
 """Bytes of a Query's head, and of its end."""
 
 _NUL: Final = 0
-
 
 _IS_PARSED: Final = 2  # beside DESCRIBED
 _HAS_CONTEXT: Final = 4
@@ -81,7 +86,7 @@ class Shortcut:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._name = b""  # of the statement that was run last, and where it ended: the next one is often the same
+        self._name = b""  # of the statement that was run last: the next one is often the same
         self._shape = b""  # of the last Query's text, if all texts of that shape are unremarkable
         # What was put in front of the last Query, by which context, and how many bytes followed: values differ, most often
         # not in length.
@@ -112,7 +117,7 @@ class Shortcut:
             return False
         size = len(data)
         if (
-            size <= _LEAST_BIND_BYTES
+            size <= LEAST_BIND_BYTES
             or size > MAX_MENDED_BYTES
             or size > session.limits.max_query_bytes
             or size > session.limits.max_message_bytes
@@ -129,7 +134,7 @@ class Shortcut:
         look: i64 = _LOOK_AT_BATCH(data, self._name)
         if look < 0:
             return False
-        name_end: i64 = look >> 2
+        name_end: i64 = look // END_OF_NAME
         if not look & SAME_NAME:
             self._name = data[6:name_end]
         shape = int(look & DESCRIBED)
@@ -158,12 +163,12 @@ class Shortcut:
         low: i64 = data[3]
         bind: i64 = data[4]
         bind += low * 256 + 1
-        if data[1] or data[2] or data[5] or bind + _LEAST_BIND_BYTES + _RUN_BYTES > size or data[bind] != codes.BIND:
+        if data[1] or data[2] or data[5] or bind + LEAST_BIND_BYTES + RUN_BYTES > size or data[bind] != codes.BIND:
             return False
         low = data[bind + 3]
         length: i64 = data[bind + 4]
         length += low * 256
-        if data[bind + 1] or data[bind + 2] or data[bind + 5] or data[bind + 6] or length < _LEAST_BIND_BYTES - 1:
+        if data[bind + 1] or data[bind + 2] or data[bind + 5] or data[bind + 6] or length < LEAST_BIND_BYTES - 1:
             return False
         shape = described_by_end(data, int(size - bind - length - 1))
         if shape < 0:

@@ -47,7 +47,7 @@ def module_in_c(name: str) -> ModuleType | None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     built = Path(folder, f"{source.stem}{sysconfig.get_config_var('EXT_SUFFIX')}")
     shared = ["-shared", "-fPIC", *(["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else [])]
-    command = [compiler, *shared, *_STRICT, f"-I{headers}", str(source), "-o", str(built)]
+    command = [compiler, *shared, *_STRICT, "-isystem", str(headers), str(source), "-o", str(built)]
     subprocess.run(command, check=True, timeout=_PATIENCE_S)
     spec = importlib.util.spec_from_file_location(name, built)
     assert spec is not None
