@@ -385,7 +385,7 @@ class ClientConnection(Arrival):
 
     def _take_over(self, tenant: Tenant, session: Session) -> None:
         """The tenant as the registry has it now; only between transactions."""
-        self._generation = self._services.registry.generation
+        self._generation = self._changes.number
         if tenant != session.tenant:
             session.change_tenant(tenant, self._services.policy(tenant, session.limits.mode))
             self._max_servers = tenant.tier.max_server_connections or 0

@@ -69,8 +69,10 @@ class Histogram:
 
     def add(self, other: Histogram) -> None:
         """Add what `other` counted; both must have the same bounds."""
+        self._small += other._small
         # One copy first: the owner may count on while this runs in a scrape's thread.
-        self.counts = [mine + others for mine, others in zip(self.counts, other.counts, strict=True)]
+        for position, count in enumerate(tuple(other._others)):
+            self._others[position] += count
         self.sum += other.sum
 
     @property
@@ -81,7 +83,7 @@ class Histogram:
     @counts.setter
     def counts(self, counts: list[int]) -> None:
         self._small = counts[0]
-        self._others = list(counts)
+        self._others = [0, *counts[1:]]
 
     def snapshot(self) -> HistogramSnapshot:
         """What was counted up to now."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+import pytest
+
 _ROOT: Final = Path(__file__).parents[2]
 _STRICT: Final = (
     "-O2",
@@ -55,3 +57,8 @@ def module_in_c(name: str) -> ModuleType | None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def needs(module: object) -> pytest.MarkDecorator:
+    """Skips what is to be shown of a module in C where that is None."""
+    return pytest.mark.skipif(module is None, reason="no C compiler")

@@ -16,11 +16,11 @@ from proxy.client.chunks import (
     assemble_in_python,
     look_at_batch_in_python,
 )
-from tests.support.in_c import module_in_c
+from tests.support.in_c import module_in_c, needs
 from tests.support.messages import SYNC, bind, describe, execute, parse
 
 IN_C: Any = module_in_c("proxy.client._chunks")
-if_in_c = pytest.mark.skipif(IN_C is None, reason="no C compiler")
+if_in_c = needs(IN_C)
 in_both = pytest.mark.parametrize(
     ("look_at_batch", "assemble"),
     [

@@ -11,7 +11,7 @@ from proxy.guard import calls, grammar, keywords, lexer
 from proxy.guard.functions import HARMLESS_FUNCTIONS, SEQUENCE_READS, SESSION_LOCKS, UNREMARKABLE_FUNCTIONS
 from proxy.guard.literals import NAME_BYTES
 from proxy.guard.shapes import MAX_SHAPED_BYTES, has_shape_in_python, is_clear, shape_of
-from tests.support.in_c import module_in_c
+from tests.support.in_c import module_in_c, needs
 from tests.unit.guard.corpus import TEXTS
 from tests.unit.guard.soup import queries, soups
 
@@ -127,7 +127,7 @@ def test_no_word_that_the_guard_looks_for_has_a_digit_but_functions_that_say_not
 
 
 _IN_C = module_in_c("proxy.guard._shapes")
-if_in_c = pytest.mark.skipif(_IN_C is None, reason="no C compiler")
+if_in_c = needs(_IN_C)
 in_both = pytest.mark.parametrize(
     "has_shape",
     [

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.net import system
-from tests.support.in_c import module_in_c
+from tests.support.in_c import module_in_c, needs
 from tests.unit.net.wires import MakePair, on_both_families, reset, tcp_pair, unix_pair
 
 _IN_PYTHON: Final = SimpleNamespace(
@@ -32,7 +32,7 @@ _IN_PYTHON: Final = SimpleNamespace(
 )
 _IN_C: Final[Any] = module_in_c("proxy.net._system")
 
-if_in_c = pytest.mark.skipif(_IN_C is None, reason="no C compiler")
+if_in_c = needs(_IN_C)
 in_both = pytest.mark.parametrize(
     "calls", [pytest.param(_IN_PYTHON, id="python"), pytest.param(_IN_C, id="c", marks=if_in_c)]
 )

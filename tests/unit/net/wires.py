@@ -51,7 +51,7 @@ def on_loops(*names: str) -> Callable[[Story], Callable[..., None]]:
     def decorate(story: Story) -> Callable[..., None]:
         def test(loop: str, **given: Any) -> None:
             _open_what_stays_open(loop)
-            leaves_nothing_open(functools.partial(_run, loop, lambda: _play(story(**given))))
+            leaves_nothing_open(lambda: _run(loop, _play(story(**given))))
 
         test.__name__, test.__doc__ = story.__name__, story.__doc__
         its = inspect.signature(story)
@@ -64,9 +64,9 @@ def on_loops(*names: str) -> Callable[[Story], Callable[..., None]]:
     return decorate
 
 
-def _run(loop: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def _run(loop: str, main: Coroutine[Any, Any, None]) -> None:
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(main())
+        runner.run(main)
 
 
 def leaves_nothing_open(action: Callable[[], None]) -> None:
@@ -90,8 +90,7 @@ _open: Final[list[socket.socket | SocketLink]] = []
 @functools.cache
 def _open_what_stays_open(loop: str) -> None:
     """The first of uvloop's loops leaves a pipe for signals behind, for all that follow."""
-    with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
-        runner.run(asyncio.sleep(0))
+    _run(loop, asyncio.sleep(0))
 
 
 async def _play(story: Awaitable[None]) -> None:

@@ -26,11 +26,11 @@ from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, PARSE, Q
 from proxy.wire import backend
 from tests.fuzz import corpus
 from tests.fuzz.mutations import spoil
-from tests.support.in_c import module_in_c
+from tests.support.in_c import module_in_c, needs
 from tests.support.messages import BOUND, NO_DATA, PARSED, complete, notice, ready, row, status
 
 IN_C: Any = module_in_c("proxy.server._expected")
-if_in_c = pytest.mark.skipif(IN_C is None, reason="no C compiler")
+if_in_c = needs(IN_C)
 BOTH = [clients_part_in_python, *([] if IN_C is None else [IN_C.clients_part])]
 
 COLUMN = backend.row_description(["a"])
