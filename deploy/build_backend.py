@@ -94,16 +94,19 @@ HOT_MODULES: Final = (
     "proxy/client/startup.py",
     "proxy/client/tenancy.py",
     "proxy/client/turns.py",
+    "proxy/client/login_deadlines.py",
     "proxy/client/admission.py",
     "proxy/client/timekeeper.py",
     "proxy/client/deadlines.py",
     "proxy/client/cancel_keys.py",
+    "proxy/auth/identity.py",
     "proxy/auth/scram/server.py",
     "proxy/auth/scram/verifier.py",
     "proxy/wire/buffer.py",
     "proxy/wire/frontend.py",
     "proxy/wire/backend.py",
     "proxy/client/connection.py",
+    "proxy/app/users.py",
 )
 
 C_MODULES: Final = {

@@ -149,7 +149,7 @@ class Gatehouse:
                 mode=place.mode or "that of the user, tier or pool",
             )
 
-    def _accept(self, mode: PoolMode | None, link: Link, peer: str, is_unix: bool) -> None:
+    def _accept(self, mode: PoolMode | None, is_unix: bool, link: Link, peer: str) -> None:
         self.client_connection(mode, is_unix=is_unix).connection_made(link, peer)
 
     def client_connection(self, mode: PoolMode | None, *, is_unix: bool) -> ClientConnection:

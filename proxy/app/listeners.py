@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,8 +25,8 @@ from proxy.settings.model import Keepalive, Listen
 
 _KEEPALIVE: Final = Keepalive()
 
-Accept = Callable[[SocketLink, str, bool], None]
-"""Takes one connection: the link, who it is for the log, and whether it came by the Unix socket."""
+Accept = Callable[[bool, SocketLink, str], None]
+"""Takes one connection: whether it came by the Unix socket, the link, and who it is for the log."""
 
 
 class Listeners:
@@ -74,7 +75,7 @@ class Listeners:
             # Connections inherit both. A client that vanished without a word may hold a server, and locks.
             keep_alive(sock, _KEEPALIVE)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._listen(sock, lambda link, peer: accept(link, peer, False))
+            self._listen(sock, partial(accept, False))
 
     def _open_unix(self, listen: Listen, path: Path, accept: Accept) -> None:
         if self._inherited is not None:
@@ -82,7 +83,7 @@ class Listeners:
         else:
             sock = listen_on_unix_socket(path, listen)
             self._socket_paths.append(path)
-        self._listen(sock, lambda link, peer: accept(link, peer, True))
+        self._listen(sock, partial(accept, True))
 
     def _listen(self, sock: socket.socket, take: Callable[[SocketLink, str], None]) -> None:
         sock.setblocking(False)

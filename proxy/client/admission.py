@@ -17,7 +17,7 @@ from proxy.context.client_settings import ClientSettings, Parts
 from proxy.guard.rules import GuardPolicy, judge_setting
 from proxy.guard.statements import SettingChange
 from proxy.observe.counters import TrafficStats
-from proxy.pool.limits import PoolKey
+from proxy.pool.pool import Pool
 from proxy.tenants.model import PoolMode, Tenant, ensure_available, placement_model
 from proxy.wire import backend, codes
 
@@ -28,25 +28,16 @@ _MAX_WELCOMES: Final = 100
 class Admitted:
     """All that a session starts from; `generation` is the registry's when the tenant was looked up."""
 
-    __slots__ = ("baseline", "generation", "policy", "pool_key", "settings", "stats", "tenant", "terms", "user")
+    __slots__ = ("generation", "policy", "pool", "settings", "stats", "tenant", "terms", "user")
 
-    def __init__(
-        self,
-        user: str,
-        standing: Standing,
-        settings: ClientSettings,
-        baseline: dict[bytes, bytes],
-        stats: TrafficStats,
-        generation: int,
-    ) -> None:
+    def __init__(self, user: str, standing: Standing, settings: dict[str, Parts], generation: int) -> None:
         self.user: Final = user
         self.tenant: Final[Tenant] = standing.tenant
         self.terms: Final[Terms] = standing.terms
         self.policy: Final[GuardPolicy] = standing.policy
-        self.pool_key: Final[PoolKey] = standing.pool_key
-        self.settings: Final = settings
-        self.baseline: Final = baseline
-        self.stats: Final = stats
+        self.pool: Final[Pool] = standing.pool
+        self.stats: Final[TrafficStats] = standing.stats
+        self.settings: Final = ClientSettings(settings)
         self.generation: Final = generation
 
 
@@ -56,20 +47,18 @@ async def admit(services: ClientServices, event: Authenticated, mode: PoolMode |
     Raises ProxyError: tenant unknown or unavailable, a limit, a setting, no database.
     """
     registry = services.registry
-    generation = registry.generation
+    generation = registry.changes.number
     tenant = registry.cached(event.tenant_id) or await registry.lookup(event.tenant_id)
-    ensure_available(tenant)
+    standing = _standing(services, event.user, tenant, mode)
     services.census.admit(event.identity, tenant, services.limits)
     try:
-        standing = _standing(services, event.user, tenant, mode)
         asked = _settings(event, standing.policy)
-        await services.pools.warm(standing.pool_key)
-        settings = await probe(services, tenant, standing.pool_key, asked)
+        await services.pools.warm(standing.pool.key)
+        settings = await probe(services, tenant, standing.pool.key, asked)
     except BaseException:
         services.census.leave(event.user, tenant.id)
         raise
-    pool = services.pools.pool(standing.pool_key)
-    return _admitted(services, event.user, standing, settings, pool.baseline, generation)
+    return Admitted(event.user, standing, settings, generation)
 
 
 def admit_at_once(services: ClientServices, event: Authenticated, mode: PoolMode | None) -> Admitted | None:
@@ -81,52 +70,46 @@ def admit_at_once(services: ClientServices, event: Authenticated, mode: PoolMode
     tenant = registry.cached(event.tenant_id)
     if tenant is None:
         return None
-    ensure_available(tenant)
+    standing = _standing(services, event.user, tenant, mode)
     services.census.admit(event.identity, tenant, services.limits)
     settings = None
     try:
-        standing = _standing(services, event.user, tenant, mode)
         asked = _settings(event, standing.policy)
-        pool = services.pools.pool(standing.pool_key)
-        if pool.has_baseline:
-            settings = known_settings(services, standing.pool_key, asked) if asked else asked
+        if standing.pool.has_baseline:
+            settings = known_settings(services, standing.pool.key, asked) if asked else asked
     finally:
         if settings is None:
             services.census.leave(event.user, tenant.id)
     if settings is None:
         return None
-    return _admitted(services, event.user, standing, settings, pool.baseline, registry.generation)
+    return Admitted(event.user, standing, settings, registry.changes.number)
 
 
 def _standing(services: ClientServices, user: str, tenant: Tenant, mode: PoolMode | None) -> Standing:
-    """What holds for all clients of a user and a tenant, remembered until the configuration or the tenant changes."""
+    """What holds for all clients of a user and a tenant, remembered until the configuration or the tenant changes.
+
+    Raises ProxyError: the tenant is unavailable.
+    """
     key = (user, tenant.id, mode)
-    generation = services.registry.generation  # every reload of the configuration makes it grow, too
+    generation = services.registry.changes.number  # every reload of the configuration makes it grow, too
     known = services.standings.get(key)
     if known is not None and known.generation == generation and known.tenant is tenant:
         return known
+    ensure_available(tenant)
     terms = services.terms(user, tenant.tier, mode)
     pool_mode = terms.session.mode
     standing = Standing(
-        tenant, terms, services.policy(tenant, pool_mode), services.pool_key(tenant, pool_mode), generation
+        tenant,
+        terms,
+        services.policy(tenant, pool_mode),
+        services.pools.pool(services.pool_key(tenant, pool_mode)),
+        services.stats.tenant(tenant.id, placement_model(tenant.placement)),
+        generation,
     )
     if len(services.standings) >= _MAX_REMEMBERED:
         services.standings.clear()
     services.standings[key] = standing
     return standing
-
-
-def _admitted(
-    services: ClientServices,
-    user: str,
-    standing: Standing,
-    settings: dict[str, Parts],
-    baseline: dict[bytes, bytes],
-    generation: int,
-) -> Admitted:
-    tenant = standing.tenant
-    stats = services.stats.tenant(tenant.id, placement_model(tenant.placement))
-    return Admitted(user, standing, ClientSettings(settings), baseline, stats, generation)
 
 
 def _settings(event: Authenticated, policy: GuardPolicy) -> dict[str, Parts]:

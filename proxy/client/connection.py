@@ -130,7 +130,7 @@ class ClientConnection(Arrival):
     def _begin_session(self, event: Authenticated, admitted: Admitted) -> None:
         services = self._services
         self.admitted = admitted
-        self._pool = services.pools.pool(admitted.pool_key)
+        self._pool = admitted.pool
         self._generation = admitted.generation
         self._max_servers = admitted.tenant.tier.max_server_connections or 0
         self._cancel_pid, key = services.cancel_keys.issue(self, event.startup.protocol_minor)
@@ -142,7 +142,7 @@ class ClientConnection(Arrival):
             admitted.settings,
             admitted.terms.session,
             admitted.stats,
-            admitted.baseline,
+            admitted.pool.baseline,
         )
         self.session = session
         self.to_client(self._take_unsent() + greeting(session, self._cancel_pid, key))

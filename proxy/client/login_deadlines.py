@@ -16,19 +16,20 @@ TimedOut = Callable[[], None]
 class LoginDeadlines:
     """The deadlines; `clock` counts seconds as the loop does."""
 
-    __slots__ = ("_clock", "_timer", "_until")
+    __slots__ = ("_clock", "_due", "_timer", "_until")
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._until: dict[object, tuple[float, TimedOut]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # when the timer fires
 
     def begin(self, who: object, timeout_s: float, timed_out: TimedOut) -> None:
         """Call `timed_out` in so many seconds unless `who` has ended by then."""
         at = self._clock() + timeout_s
         self._until[who] = (at, timed_out)
         # With a shorter limit since a reload the last to come may be the first whose time is up.
-        if self._timer is None or self._timer.when() > at + _TICK_S:
+        if self._timer is None or self._due > at + _TICK_S:
             self._look_at(at)
 
     def end(self, who: object) -> None:
@@ -48,4 +49,5 @@ class LoginDeadlines:
     def _look_at(self, at: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        self._due = at
         self._timer = asyncio.get_running_loop().call_later(at - self._clock(), self._look)

@@ -23,10 +23,11 @@ from proxy.client.turns import Turns
 from proxy.errors import TooManyClients
 from proxy.guard.rules import GuardPolicy
 from proxy.observe.audit import AuditLog
-from proxy.observe.counters import ProxyStats
+from proxy.observe.counters import ProxyStats, TrafficStats
 from proxy.observe.throttle import Throttle
 from proxy.pool.limits import PoolKey
 from proxy.pool.manager import PoolManager
+from proxy.pool.pool import Pool
 from proxy.tenants.model import PoolMode, Tenant, Tier
 from proxy.tenants.registry import TenantRegistry
 
@@ -71,7 +72,8 @@ class Standing:
     tenant: Tenant
     terms: Terms
     policy: GuardPolicy
-    pool_key: PoolKey
+    pool: Pool
+    stats: TrafficStats
     generation: int
 
 

@@ -73,6 +73,7 @@ class SessionShared:
     defers_begin: bool = True
 
 
+_SESSION: Final = PoolMode.SESSION  # an Enum's member is dear to look up
 _INJECTED_STATEMENT: Final = STATEMENT | DROP | INJECTED
 _INJECTED_QUERY: Final = QUERY | DROP | INJECTED
 
@@ -155,7 +156,7 @@ class Session:
         self.limits = limits
         self.stats = stats
         self.baseline = baseline
-        self.is_session = limits.mode is PoolMode.SESSION
+        self.is_session = limits.mode is _SESSION
         self.context: Context
         self.wanted: Pairs
         self.refresh_context()

@@ -6,11 +6,12 @@ every running query for a tenth of a second.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter
 from typing import Final
+
+from proxy.net.poller import Poller, Work, running_poller
 
 _PER_TURN_S: Final = 0.00015
 """So long a query that comes in the meantime has to wait: about six pieces, and as much as a query itself takes."""
@@ -18,19 +19,18 @@ _PER_TURN_S: Final = 0.00015
 Piece = Callable[[bytes], None]
 
 
-class Turns:
+class Turns(Work):
     """First come, first served, behind whatever else came in the same turn; at once, if there was a pause before it.
 
     `clock` counts seconds.
     """
-
-    __slots__ = ("_clock", "_free_at", "_is_due", "_waiting")
 
     def __init__(self, clock: Callable[[], float] = perf_counter) -> None:
         self._clock = clock
         self._waiting: deque[tuple[Piece, bytes]] = deque()
         self._is_due = False
         self._free_at = 0.0
+        self._poller: Poller | None = None  # the running loop's, from the first piece that has to wait
 
     def take(self, piece: Piece, data: bytes) -> None:
         """Do the piece with these bytes, now or in a turn that has room for it. It must not raise."""
@@ -44,9 +44,15 @@ class Turns:
         self._waiting.append((piece, data))
         if not self._is_due:
             self._is_due = True
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self._ask_for_a_turn()
 
-    def _go_on(self) -> None:
+    def _ask_for_a_turn(self) -> None:
+        if self._poller is None:
+            self._poller = running_poller()
+        self._poller.soon(self)
+
+    def go_on(self) -> None:
+        """A turn: some pieces, one at least."""
         waiting = self._waiting
         until = self._clock() + _PER_TURN_S
         while waiting:
@@ -56,4 +62,4 @@ class Turns:
                 break
         self._is_due = bool(waiting)
         if self._is_due:
-            asyncio.get_running_loop().call_soon(self._go_on)
+            self._ask_for_a_turn()

@@ -52,7 +52,8 @@ class Listener(Watched):
                 return
             if taken is None:
                 return
-            self._welcome(*taken)
+            fd, peer = taken
+            self._welcome(fd, peer)
 
     def _welcome(self, fd: int, peer: str) -> None:
         link = SocketLink(self._poller, fd)

@@ -27,6 +27,20 @@ _LOOK: Final = look
 _ATTRIBUTE: Final = "gatehouse_poller"
 
 
+_EVENTS_OF_WORK: Final = 32
+"""What a round of work that was put off counts for, beside events."""
+
+
+@trait
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Work:
+    """Something to be done when what is ready has been served."""
+
+    def go_on(self) -> None:
+        """Do a little of it; whoever has more to do asks again. It must not raise."""
+        raise NotImplementedError
+
+
 @trait
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Watched:
@@ -58,6 +72,7 @@ class Poller:
         # With much to do there will be more at once, and to look for it as one who would sleep is to give up the
         # interpreter's lock for a moment: a thread that waits for it is woken, is too late, and does not ask for it.
         self._is_busy = False
+        self._put_off: list[Work] = []
         self._is_shared = shared >= 0
         if self._is_shared:
             self._epoll = select.epoll.fromfd(os.dup(shared))  # which closes what it is given
@@ -93,6 +108,12 @@ class Poller:
         else:
             self._watch_by_loop(fd, 0)
 
+    def soon(self, work: Work) -> None:
+        """Have it go on once, when what is ready now has been served."""
+        self._put_off.append(work)
+        if not self._is_shared and len(self._put_off) == 1:
+            self.loop.call_soon(self._go_on)
+
     def close(self) -> None:
         """Watch nothing any more; to be called when what was watched is closed, and before the loop is."""
         if self._epoll is None or self._epoll.closed:
@@ -111,13 +132,17 @@ class Poller:
         epoll = self._seen_by
         timer = timers[0] if timers else None
         of_loop: list[int] = []
-        wait = 0.0 if self._is_busy else until
+        wait = 0.0 if self._is_busy or self._put_off else until
         served: i64 = 0
         while True:
             size: i64 = self._tell(_LOOK(epoll, wait), of_loop)
             served += size
             self._is_busy = size > 2
-            if size == 0:
+            if self._put_off:
+                self._go_on()
+                self._is_busy = True  # to look for others without sleeping, and for what is put off again
+                served += _EVENTS_OF_WORK
+            elif size == 0:
                 if wait == until:
                     return of_loop
                 wait = until  # nothing more: sleep
@@ -139,6 +164,18 @@ class Poller:
             if size <= 2 or served >= 2 * _EVENTS_PER_TURN:
                 return
 
+    def _go_on(self) -> None:
+        """Let what was put off go on; what it puts off itself waits for the next time."""
+        works, self._put_off = self._put_off, []
+        for work in works:
+            try:
+                work.go_on()
+            except Exception as error:  # as in _tell
+                self._complain("what was put off failed", error)
+
+    def _complain(self, message: str, error: Exception) -> None:
+        self.loop.call_exception_handler({"message": message, "exception": error})
+
     def _tell(self, found: list[int], others: list[int]) -> i64:
         """Tell all that is ready, but what is not watched here, which is added to `others`; how many numbers there were."""
         watched = self._watched
@@ -153,7 +190,7 @@ class Poller:
                 try:
                     ready.ready(found[at + 1])
                 except Exception as error:  # it must not: say so, and serve the others
-                    self.loop.call_exception_handler({"message": "what a poller watches failed", "exception": error})
+                    self._complain("what a poller watches failed", error)
             at += 2
         return size
 

@@ -11,7 +11,7 @@ from collections import deque
 from typing import Final
 
 from proxy.net.links import Link, Receiver
-from proxy.net.poller import READABLE, WRITABLE, Poller, Watched
+from proxy.net.poller import READABLE, WRITABLE, Poller, Watched, Work
 from proxy.net.system import receive, send
 
 _RECEIVE: Final = receive
@@ -23,7 +23,7 @@ _MOST_BUFFERS: Final = 64
 """In one call; the kernel takes 1024 at most."""
 
 
-class SocketLink(Link, Watched):
+class SocketLink(Link, Watched, Work):
     """A link over a connected socket that does not block, by its descriptor, which is its own from now on."""
 
     def __init__(self, poller: Poller, fd: int) -> None:
@@ -36,6 +36,7 @@ class SocketLink(Link, Watched):
         self._unsent_bytes = 0
         self._must_wait = False  # as the receiver was told
         self._broken: OSError | None = None  # why nothing can be sent any more
+        self._failure: Exception | None = None  # why it is over, until the receiver has been told
         self._is_closing = False
         self._is_over = False
 
@@ -61,7 +62,7 @@ class SocketLink(Link, Watched):
         if self._fd >= 0:
             self._watch()
         else:  # nobody else would tell it
-            self._poller.loop.call_soon(self._tell_end, None)
+            self._poller.soon(self)
 
     def write(self, data: bytes) -> None:
         if self._is_closing or self._broken is not None or not data:
@@ -209,16 +210,18 @@ class SocketLink(Link, Watched):
         self._unsent.clear()
         self._unsent_bytes = 0
         self._watch()
-        self._poller.loop.call_soon(self._finish, error)
+        self._failure = error
+        self._poller.soon(self)
 
-    def _finish(self, error: Exception | None) -> None:
-        try:
-            self._tell_end(error)
-        finally:
-            fd, self._fd = self._fd, -1  # the number is anybody's now
-            os.close(fd)
+    # Work.
 
-    def _tell_end(self, error: Exception | None) -> None:
+    def go_on(self) -> None:
         receiver, self._receiver = self._receiver, None
-        if receiver is not None:
-            receiver.connection_lost(error)
+        failure, self._failure = self._failure, None
+        try:
+            if receiver is not None:
+                receiver.connection_lost(failure)
+        finally:
+            if self._fd >= 0:  # else a receiver came after the end
+                fd, self._fd = self._fd, -1  # the number is anybody's now
+                os.close(fd)

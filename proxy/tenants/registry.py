@@ -42,7 +42,7 @@ class _Answer:
 class TenantRegistry:
     """A cache in front of a source.
 
-    `generation` grows whenever an answer given before may no longer hold: a session that keeps a Tenant compares two
+    `changes` grows whenever an answer given before may no longer hold: a session that keeps a Tenant compares two
     ints, and asks again when they differ. A change that nobody announces by `invalidate` is seen when `ttl_s` has
     passed and somebody asks.
     """
@@ -78,11 +78,6 @@ class TenantRegistry:
         self._unknown: dict[str, float] = {}
         self._fetches: dict[str, asyncio.Task[Tenant | None]] = {}
         self._tasks: set[asyncio.Task[Tenant | None]] = set()
-
-    @property
-    def generation(self) -> int:
-        """Grows with each change of an answer; who has seen the same one before need not ask again."""
-        return self.changes.number
 
     def cached(self, tenant_id: str) -> Tenant | None:
         """The tenant if a fresh answer is at hand, else None: then `lookup` tells."""
