@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+from collections import deque
 from collections.abc import Sized
+from time import monotonic
 from typing import Final
 
 from mypy_extensions import i64, mypyc_attr, trait
@@ -27,8 +29,10 @@ _LOOK: Final = look
 _ATTRIBUTE: Final = "gatehouse_poller"
 
 
+_WORK_PER_LOOK_S: Final = 0.00015
+"""So long what was put off may take before those are served again who are ready: as long as a query itself takes."""
 _EVENTS_OF_WORK: Final = 32
-"""What a round of work that was put off counts for, beside events."""
+"""What that counts for, beside events."""
 
 
 @trait
@@ -39,6 +43,14 @@ class Work:
     def go_on(self) -> None:
         """Do a little of it; whoever has more to do asks again. It must not raise."""
         raise NotImplementedError
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class BaseWork(Work):
+    """Nothing to do. For those that are not compiled, which can not derive from a trait that is."""
+
+    def go_on(self) -> None:
+        """It is done."""
 
 
 @trait
@@ -72,7 +84,8 @@ class Poller:
         # With much to do there will be more at once, and to look for it as one who would sleep is to give up the
         # interpreter's lock for a moment: a thread that waits for it is woken, is too late, and does not ask for it.
         self._is_busy = False
-        self._put_off: list[Work] = []
+        self._put_off: deque[Work] = deque()
+        self._is_called = False  # where the loop calls _go_on
         self._is_shared = shared >= 0
         if self._is_shared:
             self._epoll = select.epoll.fromfd(os.dup(shared))  # which closes what it is given
@@ -109,9 +122,10 @@ class Poller:
             self._watch_by_loop(fd, 0)
 
     def soon(self, work: Work) -> None:
-        """Have it go on once, when what is ready now has been served."""
+        """Have it go on once, when what is ready now has been served, and what was put off before has had its turn."""
         self._put_off.append(work)
-        if not self._is_shared and len(self._put_off) == 1:
+        if not self._is_shared and not self._is_called:
+            self._is_called = True
             self.loop.call_soon(self._go_on)
 
     def close(self) -> None:
@@ -165,13 +179,21 @@ class Poller:
                 return
 
     def _go_on(self) -> None:
-        """Let what was put off go on; what it puts off itself waits for the next time."""
-        works, self._put_off = self._put_off, []
-        for work in works:
+        """Let what was put off go on, one of it at least; what is put off meanwhile waits for the next time."""
+        put_off = self._put_off
+        until = monotonic() + _WORK_PER_LOOK_S
+        left: i64 = len(put_off)
+        while left:
+            left -= 1
             try:
-                work.go_on()
+                put_off.popleft().go_on()
             except Exception as error:  # as in _tell
                 self._complain("what was put off failed", error)
+            if monotonic() >= until:
+                break
+        self._is_called = not self._is_shared and len(put_off) > 0
+        if self._is_called:
+            self.loop.call_soon(self._go_on)
 
     def _complain(self, message: str, error: Exception) -> None:
         self.loop.call_exception_handler({"message": message, "exception": error})

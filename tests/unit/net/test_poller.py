@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from time import monotonic
 
 import pytest
 
-from proxy.net.poller import READABLE, WRITABLE, BaseWatched, Poller, running_poller
+from proxy.net.poller import READABLE, WRITABLE, BaseWatched, BaseWork, Poller, running_poller
 from tests.unit.net.wires import complaints, is_quiet, on_every_loop, to_close, turns, unix_pair
 
 
@@ -33,6 +34,24 @@ class _Watched(BaseWatched):
 
     def _nothing(self) -> None:
         """Leave it ready."""
+
+
+class _Chore(BaseWork):
+    """Work that takes a while, so many times over."""
+
+    def __init__(self, times: int = 1, takes_s: float = 0.0) -> None:
+        self.left = times
+        self._takes_s = takes_s
+        self.when_done: Callable[[], object] = lambda: None
+
+    def go_on(self) -> None:
+        until = monotonic() + self._takes_s
+        while monotonic() < until:
+            pass
+        self.left -= 1
+        if self.left:
+            running_poller().soon(self)
+        self.when_done()
 
 
 def _consumer() -> _Watched:
@@ -222,6 +241,89 @@ async def test_the_loop_has_its_turn_while_sockets_are_always_ready(count: int) 
         await turns(1)
     for one in crowd:
         one.forget()
+
+
+@on_every_loop
+async def test_what_is_put_off_is_done_without_anybody_being_ready() -> None:
+    chore = _Chore(times=50)
+    running_poller().soon(chore)
+    assert chore.left == 50
+    while chore.left:
+        await turns(1)
+
+
+@on_every_loop
+async def test_what_a_socket_puts_off_is_done_when_the_others_have_been_served() -> None:
+    crowd = [_consumer() for _ in range(20)]
+    told_before = []
+    for one in crowd:
+        chore = _Chore()
+        chore.when_done = lambda: told_before.append(sum(len(one.told) for one in crowd))
+
+        def put_off(one: _Watched = one, chore: _Chore = chore) -> None:
+            one.sock.recv(1)
+            running_poller().soon(chore)
+
+        one.when_told = put_off
+        one.watch()
+        one.other.send(b"x")
+    while len(told_before) < 20:
+        await turns(1)
+    assert told_before == [20] * 20
+    for one in crowd:
+        one.forget()
+
+
+@on_every_loop
+async def test_those_who_are_ready_do_not_wait_for_all_that_is_put_off() -> None:
+    chores = [_Chore(takes_s=0.001) for _ in range(50)]
+    watched = _consumer()
+    left_when_told: list[int] = []
+
+    def look() -> None:
+        watched.sock.recv(1)
+        left_when_told.append(sum(chore.left for chore in chores))
+        if left_when_told[-1]:
+            watched.other.send(b"x")
+
+    watched.when_told = look
+    watched.watch()
+    watched.other.send(b"x")
+    for chore in chores:
+        running_poller().soon(chore)
+    while any(chore.left for chore in chores):
+        await turns(1)
+    assert len(left_when_told) >= 20
+    watched.forget()
+
+
+@on_every_loop
+async def test_what_is_put_off_again_and_again_leaves_the_loop_its_turn() -> None:
+    chore = _Chore(times=1_000_000)
+    running_poller().soon(chore)
+    await asyncio.sleep(0.005)
+    called = asyncio.Event()
+    asyncio.get_running_loop().call_soon(called.set)
+    await called.wait()
+    assert 0 < chore.left < 1_000_000
+    chore.left = 1
+    await turns()
+
+
+@on_every_loop
+async def test_work_that_fails_stops_neither_the_rest_nor_the_loop() -> None:
+    fault = RuntimeError("a fault")
+    broken, sound = _Chore(), _Chore()
+
+    def fail() -> None:
+        raise fault
+
+    broken.when_done = fail
+    running_poller().soon(broken)
+    running_poller().soon(sound)
+    await turns()
+    assert sound.left == 0
+    assert complaints() == [fault]
 
 
 @on_every_loop
