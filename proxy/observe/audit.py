@@ -6,12 +6,8 @@ whatever the log level is. They hold names and codes only: never a statement's t
 
 from __future__ import annotations
 
-import logging
-
-import structlog
-from structlog.typing import FilteringBoundLogger
-
 from proxy.errors import ProxyError
+from proxy.observe.logs import tell
 
 
 class AuditLog:
@@ -20,16 +16,12 @@ class AuditLog:
     `writes_logins`: whether those that succeed are to be told of, too.
     """
 
-    def __init__(self, logger: FilteringBoundLogger | None = None, *, writes_logins: bool = True) -> None:
+    def __init__(self, *, writes_logins: bool = True) -> None:
         self.writes_logins = writes_logins
-        unfiltered = structlog.make_filtering_bound_logger(logging.NOTSET)
-        self._logger: FilteringBoundLogger = logger or structlog.wrap_logger(
-            None, wrapper_class=unfiltered, cache_logger_on_first_use=True
-        )
 
     def login_ok(self, *, method: str, **fields: object) -> None:
         """A client logged in; `method` is how it proved who it is (`scram-sha-256`, `jwt`, `cert` …)."""
-        self._logger.info("client logged in", **fields, method=method, logger="audit", audit="login_ok")
+        tell("info", "client logged in", {**fields, "method": method, "logger": "audit", "audit": "login_ok"})
 
     def login_refused(self, error: ProxyError, **fields: object) -> None:
         """A client was not let in."""
@@ -45,4 +37,4 @@ class AuditLog:
 
     def _refusal(self, event: str, audit: str, error: ProxyError, fields: dict[str, object]) -> None:
         cause: dict[str, object] = {"sqlstate": error.sqlstate, "kind": error.kind.value, "reason": error.message}
-        self._logger.warning(event, **{**fields, **cause, "logger": "audit", "audit": audit})
+        tell("warning", event, {**fields, **cause, "logger": "audit", "audit": audit})

@@ -8,13 +8,13 @@ terminal. A stream that can no longer be written to costs lines, never a connect
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Final, Literal, TextIO, cast
 
 import structlog
@@ -56,13 +56,43 @@ def configure(format: LogFormat = "auto", level: str = "info", stream: TextIO | 
     colored = on_terminal and not os.environ.get("NO_COLOR")
     render: Processor = _render_json if as_json else _console(colored)
     threshold = logging.getLevelNamesMapping()[level.upper()]
+    lines = _Lines(stream)
     structlog.configure(
         processors=[*_processors(), render],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Lines(stream))),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", lines)),
         cache_logger_on_first_use=False,
     )
     _configure_stdlib(stream, threshold, render)
+    global _tell
+    _tell = _teller(render, lines)
+
+
+def tell(level: str, event: str, fields: Mapping[str, object]) -> None:
+    """Write an event whatever the log level is, by a shorter way than a logger's: there may be one for each login.
+
+    The line is the same as a logger's. Where nothing was configured, it goes where loggers' lines go then.
+    """
+    _tell(level, event, fields)
+
+
+def _tell_by_logger(level: str, event: str, fields: Mapping[str, object]) -> None:
+    structlog.get_logger().log(logging.getLevelNamesMapping()[level.upper()], event, **fields)
+
+
+_tell = _tell_by_logger
+
+
+def _teller(render: Processor, lines: _Lines) -> Callable[[str, str, Mapping[str, object]], None]:
+    def tell(level: str, event: str, fields: Mapping[str, object]) -> None:
+        entry = {**fields, "level": level, "event": event}
+        for name, value in structlog.contextvars.get_contextvars().items():
+            entry.setdefault(name, value)
+        entry = redact_fields(entry)
+        entry["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        lines.write(str(render(None, level, entry)) + "\n")
+
+    return tell
 
 
 def connection_logger(connection_id: str, **fields: object) -> FilteringBoundLogger:
@@ -104,9 +134,11 @@ class _Lines(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError, ValueError):
+        try:  # `suppress` would take longer
             self._stream.write(text)
             self._stream.flush()
+        except (OSError, ValueError):
+            pass
         return len(text)
 
 

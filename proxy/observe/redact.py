@@ -96,6 +96,14 @@ def _are_harmless(fields: Mapping[str, object]) -> bool:
     if len(texts) < len(fields) and not all(type(value) in _PLAIN for value in fields.values()):
         return False
     text = "\n".join(texts)
-    if len(text) > _MAX_TEXT or any(needed in text for needed in _NEEDED):
+    if len(text) > _MAX_TEXT:
         return False
-    return not any(map(is_secret, map(str, fields)))
+    for needed in _NEEDED:  # `any` would take longer to begin
+        if needed in text:
+            return False
+    return not _have_secrets(tuple(fields))
+
+
+@lru_cache(maxsize=1000)
+def _have_secrets(names: tuple[object, ...]) -> bool:
+    return any(map(is_secret, map(str, names)))

@@ -1,6 +1,9 @@
 import io
 import json
 import logging
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +12,9 @@ import structlog
 
 from proxy.errors import AuthenticationFailed, ContextProtected, TenantUnavailable
 from proxy.observe.audit import AuditLog
-from proxy.observe.logs import configure
+from proxy.observe.logs import LogFormat, configure
+
+_TIME = re.compile(r"(2\d{3}-\d\d-\d\dT)?\d\d:\d\d:\d\d\.\d{3,6}Z?")
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +74,28 @@ def test_audit_events_pass_whatever_the_log_level(stream: io.StringIO) -> None:
     configure("json", level="error", stream=stream)
     AuditLog().login_ok(method="trust", user="app")
     assert only(stream)["audit"] == "login_ok"
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_an_audit_events_line_is_a_loggers_line(format: LogFormat) -> None:
+    told, logged = io.StringIO(), io.StringIO()
+    fields: dict[str, object] = {"user": "ann\x1b", "password": "hunter2", "dsn": "postgres://ann:hunter2@db/x", "n": 1}
+    with structlog.contextvars.bound_contextvars(worker=3):
+        configure(format, stream=told)
+        AuditLog().login_ok(method="trust", **fields)
+        configure(format, stream=logged)
+        structlog.get_logger().info("client logged in", **fields, method="trust", logger="audit", audit="login_ok")
+    assert _TIME.sub("", told.getvalue()) == _TIME.sub("", logged.getvalue())
+    assert _TIME.search(told.getvalue())
+    assert "hunter2" not in told.getvalue()
+    assert "worker" in told.getvalue()
+
+
+def test_before_logging_is_set_up_audit_events_go_where_all_others_go() -> None:
+    code = "from proxy.observe.audit import AuditLog; AuditLog().login_ok(method='trust', user='app')"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "client logged in" in said
+    assert "login_ok" in said
 
 
 def test_an_audit_log_made_before_logging_was_set_up_writes_where_it_was_set_to() -> None:
