@@ -240,7 +240,7 @@ class Session:
         server = self.server
         assert server is not None
         ledger = server.ledger
-        if ledger.expected and (answer := ledger.take_expected()):
+        if ledger.expected and len(answer := ledger.take_expected()):
             self.stats.sent_bytes += len(answer)
             self.sink.to_client(answer)
             if ledger.status == codes.IDLE:
@@ -517,7 +517,7 @@ class Session:
                 self.shared.catalog.schema_version += 1
             if not self.keeps:
                 self._give_back(server)
-                if self.deferred:
+                if len(self.deferred):
                     self.fail_block()
             elif self.keeping.may_be_free:
                 self.keeping.look_what_is_left(server)

@@ -113,7 +113,7 @@ class Shortcut:
 
     def _handle(self, data: bytes) -> bool:
         session = self._session
-        if session.deferred or session.keeping.must_establish or session.extended.is_skipping:
+        if len(session.deferred) or session.keeping.must_establish or session.extended.is_skipping:
             return False
         size = len(data)
         if (
@@ -223,7 +223,7 @@ class Shortcut:
         length += low * 256
         if data[1] or data[2] or length + 1 != size or data[size - 1]:
             return False
-        if not self._shape or not _HAS_SHAPE(data, _BEFORE_TEXT, _BEHIND_TEXT, self._shape):
+        if len(self._shape) == 0 or not _HAS_SHAPE(data, _BEFORE_TEXT, _BEHIND_TEXT, self._shape):
             text = data[_BEFORE_TEXT:-_BEHIND_TEXT]
             verdicts = session.shared.verdicts
             if _NUL in text or not verdicts.verdict(text).is_unremarkable:

@@ -65,9 +65,10 @@ class SocketLink(Link, Watched, Work):
             self._poller.soon(self)
 
     def write(self, data: bytes) -> None:
-        if self._is_closing or self._broken is not None or not data:
+        # Lengths and counts, here and in _read: compiled, to ask an object for its truth is a call.
+        if self._is_closing or self._broken is not None or len(data) == 0:
             return
-        if self._unsent:
+        if self._unsent_bytes:
             self._unsent.append(data)
             self._unsent_bytes += len(data)
         else:
@@ -144,7 +145,7 @@ class SocketLink(Link, Watched, Work):
             return
         if data is None:
             return
-        if not data:
+        if len(data) == 0:
             self._hear_end()
             return
         receiver = self._receiver

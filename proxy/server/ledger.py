@@ -204,14 +204,14 @@ class Ledger:
         Else nothing, and `advance` is to read what came.
         """
         data, status = self._data, self._expected_status
-        if self._pos or not self._units_ahead:
+        if self._pos or len(self._units_ahead) == 0:  # compiled, `not` is a call
             return b""
         answer = _CLIENTS_PART(TRANSITIONS, data, self.expected, status)
         self.expected = NOTHING
-        if not answer:
+        if len(answer) == 0:
             return b""
         self._units_ahead = _NO_UNITS
-        if self.parses:
+        if len(self.parses):
             self.parses.clear()
         self._data = b""
         self.status = status
