@@ -50,6 +50,7 @@ FIGURES: Final = {
     "spread_cpu_us": Figure("spread CPU µs", ".1f"),
     "before_p99_ms": Figure("p99 ms before", ".2f"),
     "growth_p99": Figure("p99 growth", ".2f"),
+    "aside_growth_p99": Figure("growth aside", ".2f"),
     "all_in_s": Figure("all in s", ".2f"),
     "failed": Figure("failed", ".0f"),
     "flood_tps": Figure("flood tps", ",.0f"),

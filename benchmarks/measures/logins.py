@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 from benchmarks import pgbench
-from benchmarks.endpoints import Endpoint
+from benchmarks.endpoints import Endpoint, Role
 from benchmarks.load.process import LoadProcess
 from benchmarks.measurement import Measurement, RunFailed, growth, percentile
 from benchmarks.pgbench import Job
@@ -64,13 +64,17 @@ def rates(endpoint: Endpoint, rows: Sequence[tuple[float, float]], cpu: CpuWatch
 
 
 class Storm(Workload):
-    """Clients work at a steady rate; then many log in at the same time. What the workers notice, and how long it takes."""
+    """Clients work at a steady rate; then many log in at the same time. What the workers notice, and how long it takes.
+
+    Then the same storm while the workers go straight to PostgreSQL: what they notice then is the machine, on which the
+    thousand clients live as well.
+    """
 
     name = f"storm-{_STORM}"
     title = (
         f"{_STORM_JOB.rate} SELECTs per second by {_STORM_JOB.clients} clients, while {_STORM:,} others log in at once"
     )
-    figures = ("all_in_s", "logins_s", "failed", "before_p99_ms", "p99_ms", "growth_p99")
+    figures = ("all_in_s", "logins_s", "failed", "before_p99_ms", "p99_ms", "growth_p99", "aside_growth_p99")
     ratios = ("all_in_s", "growth_p99")
 
     @contextmanager
@@ -78,24 +82,33 @@ class Storm(Workload):
         yield poolers(site)
 
     def measure(self, site: Site, endpoint: Endpoint, seconds: int) -> Measurement:
-        with LoadProcess(endpoint, "storm", count=_STORM) as storm:
-            storm.hear()
-            with pgbench.running(site.pgbench, endpoint, _STORM_JOB, seconds + self._storm_s(seconds)) as log:
-                time.sleep(seconds)
-                storm.say()
-                told = storm.hear()
-        began, ended = told["began"], told["ended"]
-        calm = log.between(log.ends[0] + pgbench.RUN_IN_S, began)
-        stormy = log.between(began, max(ended, began + _AFTER_STORM_S))
-        before, during = percentile(calm, 0.99), percentile(stormy, 0.99)
+        direct = next(one for one in site.endpoints if one.role is Role.DIRECT)
+        _, before_aside, aside = self._storm(site, endpoint, direct, seconds)
+        told, before, during = self._storm(site, endpoint, endpoint, seconds)
+        took_s = told["ended"] - told["began"]
         return {
-            "all_in_s": ended - began,
-            "logins_s": len(told["took_s"]) / (ended - began),
+            "all_in_s": took_s,
+            "logins_s": len(told["took_s"]) / took_s,
             "failed": sum(told["failures"].values()),
             "before_p99_ms": before,
             "p99_ms": during,
             "growth_p99": growth(during, before),
+            "aside_growth_p99": growth(aside, before_aside),
         }
+
+    def _storm(
+        self, site: Site, endpoint: Endpoint, workers_at: Endpoint, seconds: int
+    ) -> tuple[dict[str, Any], float | None, float | None]:
+        """What the load process tells of a storm at `endpoint`; the workers' p99 before and meanwhile, in milliseconds."""
+        with LoadProcess(endpoint, "storm", count=_STORM) as storm:
+            storm.hear()
+            with pgbench.running(site.pgbench, workers_at, _STORM_JOB, seconds + self._storm_s(seconds)) as log:
+                time.sleep(seconds)
+                storm.say()
+                told = storm.hear()
+        calm = log.between(log.ends[0] + pgbench.RUN_IN_S, told["began"])
+        stormy = log.between(told["began"], max(told["ended"], told["began"] + _AFTER_STORM_S))
+        return told, percentile(calm, 0.99), percentile(stormy, 0.99)
 
     def _storm_s(self, seconds: int) -> int:
         """For how long the clients go on working."""
