@@ -55,6 +55,7 @@ class ClientConnection(Arrival):
         self._is_reading = True
         self._server_takes = True
         self._client_takes = True
+        self._cancel_is_on_its_way = False  # one of our own, of which the client knows nothing
         self._held_cancels: list[Callable[[], None]] = []
         self._generation = -1
         self._max_servers = 0  # of the tenant, in one pool; 0: no limit of its own
@@ -468,7 +469,8 @@ class ClientConnection(Arrival):
         session = self.session
         if session is None or self._link is None:
             return
-        wanted = self._server_takes and self._client_takes and not session.input_is_full
+        takes = self._server_takes and self._client_takes
+        wanted = takes and not self._cancel_is_on_its_way and not session.input_is_full
         if wanted == self._is_reading:
             return
         self._is_reading = wanted
@@ -488,10 +490,18 @@ class ClientConnection(Arrival):
         error = QueryTimeout("canceling statement due to query timeout")
         self.report(error)
         server.ledger.cancel_error = error
+        # The query may end by itself meanwhile, and what the client asks then must not be hit.
+        self._cancel_is_on_its_way = True
+        self._update_reading()
         if session.cancel_is_held:
-            self._held_cancels.append(_nothing)
+            self._held_cancels.append(self._cancel_has_arrived)
         else:
             server.cancel()
+            server.when_cancels_are_done(self._cancel_has_arrived)
+
+    def _cancel_has_arrived(self) -> None:
+        self._cancel_is_on_its_way = False
+        self._update_reading()
 
     def waited_in_vain(self, wait_s: float) -> None:
         """The client's own limit on waiting is reached."""
@@ -556,10 +566,6 @@ class ClientConnection(Arrival):
 
         recovery = Recovery(in_copy=in_copy, owes_sync=owes_sync, done=done)
         server.recover(recovery, self._services.limits.recovery_timeout_s)
-
-
-def _nothing() -> None:
-    """Nobody waits for this cancel."""
 
 
 def _release_later(pool: Pool, server: ServerConnection) -> None:

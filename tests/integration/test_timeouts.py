@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 
 from proxy.wire import frontend
+from tests.support.faults import FaultProxy
 from tests.support.postgres import TestCluster
 from tests.support.proxy import PASSWORD, ProxyUnderTest, running_proxy
 from tests.support.raw import Frame, RawConnection
@@ -122,6 +124,35 @@ def test_a_query_that_takes_too_long_is_cancelled_and_the_client_goes_on(
     assert timed_out(proxy, "query") == counted + 1
     assert pool_of(proxy).opened_total == max(opened, 1)
     assert 'gatehouse_client_timeouts_total{timeout="query"}' in proxy.metrics()
+
+
+async def test_a_cancel_that_comes_too_late_does_not_hit_the_clients_next_query_in_the_transaction(
+    pg18: TestCluster,
+) -> None:
+    with FaultProxy(pg18.host, pg18.port) as network:
+        extra = {
+            "pool": {"size": 1},
+            "users": {"query": {**SECRET, "query_timeout": "400ms"}},
+            "timeouts": {"cancel_timeout": "10s"},
+            "clusters": {"main": {"hosts": [network.address]}},
+        }
+        with running_proxy(pg18, extra) as proxy, pg18.connect("tenant_initech") as other:
+            async with await raw(proxy, "query.initech") as client:
+                await client.query("BEGIN")
+                other.execute("SELECT pg_advisory_lock(7)")
+                client.send(frontend.query(b"SELECT pg_advisory_xact_lock(7)"))
+                await asyncio.to_thread(eventually, lambda: running(proxy))
+                before, network.faults.delays_new_ones = network.accepted, True
+                await asyncio.to_thread(eventually, lambda: network.accepted > before)
+                other.execute("SELECT pg_advisory_unlock(7)")
+                first = await client.until_ready()
+                client.send(frontend.query(b"SELECT pg_sleep(0.3)"))
+                for _ in range(20):
+                    assert not running(proxy), "the next query runs, and the cancel is still to come"
+                network.faults.delays_new_ones = False
+                second = await client.until_ready()
+            assert [frame.code for frame in first] == [frame.code for frame in second] == [*"TDCZ"]
+            eventually(lambda: is_at_rest(proxy, "tenant_initech"))
 
 
 def test_inside_a_transaction_a_cancelled_query_fails_that(proxy: ProxyUnderTest) -> None:

@@ -35,6 +35,9 @@ class Faults:
     holds_new_ones_back: bool = False
     """New connections are taken, and nothing of theirs ever goes on."""
 
+    delays_new_ones: bool = False
+    """New connections are taken, and go on when this is over."""
+
 
 class FaultProxy:
     """Relays `127.0.0.1:port` to the target, with `faults`, which may be changed at any time."""
@@ -102,6 +105,8 @@ class FaultProxy:
                 while await reader.read(_CHUNK_BYTES):
                     pass
                 return
+            while self.faults.delays_new_ones:  # noqa: ASYNC110 - another thread says when it is over
+                await asyncio.sleep(0.005)
             up_reader, up_writer = await asyncio.open_connection(*self._target)
             with self._kept(up_writer):
                 pumps = [
