@@ -6,6 +6,7 @@ It owns the flow of bytes, the timers and the place in the pool's queue; what th
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic
@@ -29,7 +30,7 @@ from proxy.errors import (
     TenantMoved,
 )
 from proxy.net.links import Link
-from proxy.observe.logs import log_proxy_error
+from proxy.observe.logs import log_proxy_error, tell
 from proxy.pool.limits import PoolKey
 from proxy.pool.pool import Pool
 from proxy.server.connection import ServerConnection
@@ -538,7 +539,7 @@ class ClientConnection(Arrival):
         self._abandon_server(session)
         self._drop_held_cancels()
         if services.audit.writes_logins:
-            services.log.info("client disconnected", **self._whose, reason=self._ending or reason)
+            tell(logging.INFO, "client disconnected", {**self._whose, "reason": self._ending or reason})
 
     def _abandon_server(self, session: Session) -> None:
         """The client left while it held a server: a rollback saves the server, if it can be saved."""

@@ -6,6 +6,8 @@ whatever the log level is. They hold names and codes only: never a statement's t
 
 from __future__ import annotations
 
+import logging
+
 from proxy.errors import ProxyError
 from proxy.observe.logs import tell
 
@@ -21,7 +23,8 @@ class AuditLog:
 
     def login_ok(self, *, method: str, **fields: object) -> None:
         """A client logged in; `method` is how it proved who it is (`scram-sha-256`, `jwt`, `cert` …)."""
-        tell("info", "client logged in", {**fields, "method": method, "logger": "audit", "audit": "login_ok"})
+        named = {**fields, "method": method, "logger": "audit", "audit": "login_ok"}
+        tell(logging.INFO, "client logged in", named, always=True)
 
     def login_refused(self, error: ProxyError, **fields: object) -> None:
         """A client was not let in."""
@@ -37,4 +40,5 @@ class AuditLog:
 
     def _refusal(self, event: str, audit: str, error: ProxyError, fields: dict[str, object]) -> None:
         cause: dict[str, object] = {"sqlstate": error.sqlstate, "kind": error.kind.value, "reason": error.message}
-        tell("warning", event, {**fields, **cause, "logger": "audit", "audit": audit})
+        named = {**fields, **cause, "logger": "audit", "audit": audit}
+        tell(logging.WARNING, event, named, always=True)

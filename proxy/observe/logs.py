@@ -26,6 +26,7 @@ from proxy.observe.redact import redact_fields
 LogFormat = Literal["console", "json", "auto"]
 LEVELS: Final = ("debug", "info", "warning", "error")
 
+_LEVEL_NAMES: Final = {logging.getLevelNamesMapping()[name.upper()]: name for name in LEVELS}
 _FIRST: Final = ("tenant", "user", "client", "connection_id", "sqlstate", "kind")
 _COLORS: Final = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _DIM: Final = "\x1b[2m"
@@ -64,35 +65,41 @@ def configure(format: LogFormat = "auto", level: str = "info", stream: TextIO | 
         cache_logger_on_first_use=False,
     )
     _configure_stdlib(stream, threshold, render)
-    global _tell
-    _tell = _teller(render, lines)
+    global _teller
+    _teller = _Teller(render, lines, threshold)
 
 
-def tell(level: str, event: str, fields: Mapping[str, object]) -> None:
-    """Write an event whatever the log level is, by a shorter way than a logger's: there may be one for each login.
+def tell(level: int, event: str, fields: Mapping[str, object], *, always: bool = False) -> None:
+    """Write an event by a shorter way than a logger's, for what is said of each client; `always`: whatever the log level is.
 
-    The line is the same as a logger's. Where nothing was configured, it goes where loggers' lines go then.
+    `level` is one of Python's `logging`. The line is the same as a logger's. Where nothing was configured, it goes where
+    loggers' lines go then.
     """
-    _tell(level, event, fields)
+    if _teller is None:
+        structlog.get_logger().log(level, event, **fields)
+    elif always or level >= _teller.threshold:
+        _teller.tell(level, event, fields)
 
 
-def _tell_by_logger(level: str, event: str, fields: Mapping[str, object]) -> None:
-    structlog.get_logger().log(logging.getLevelNamesMapping()[level.upper()], event, **fields)
+class _Teller:
+    """Does what `_processors` do, in their order, for what is no exception."""
 
+    def __init__(self, render: Processor, lines: _Lines, threshold: int) -> None:
+        self.threshold = threshold
+        self._render = render
+        self._lines = lines
 
-_tell = _tell_by_logger
-
-
-def _teller(render: Processor, lines: _Lines) -> Callable[[str, str, Mapping[str, object]], None]:
-    def tell(level: str, event: str, fields: Mapping[str, object]) -> None:
-        entry = {**fields, "level": level, "event": event}
+    def tell(self, level: int, event: str, fields: Mapping[str, object]) -> None:
+        """Write it."""
+        entry = {**fields, "level": _LEVEL_NAMES[level], "event": event}
         for name, value in structlog.contextvars.get_contextvars().items():
             entry.setdefault(name, value)
         entry = redact_fields(entry)
         entry["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        lines.write(str(render(None, level, entry)) + "\n")
+        self._lines.write(str(self._render(None, "", entry)) + "\n")
 
-    return tell
+
+_teller: _Teller | None = None
 
 
 def connection_logger(connection_id: str, **fields: object) -> FilteringBoundLogger:

@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from proxy.errors import PoolTimeout, ServerLost, ShuttingDown
-from proxy.observe.logs import LogFormat, configure, connection_logger, log_proxy_error
+from proxy.observe.logs import LogFormat, configure, connection_logger, log_proxy_error, tell
 
 
 class Terminal(io.StringIO):
@@ -162,3 +162,12 @@ def test_an_unknown_level_or_format_is_refused() -> None:
         configure("json", level="loud")
     with pytest.raises(ValueError, match="log format must be console, json or auto, not 'xml'"):
         configure("xml")  # type: ignore[arg-type]
+
+
+def test_what_is_told_of_each_client_respects_the_level_unless_it_is_told_always() -> None:
+    stream = io.StringIO()
+    configure("json", level="warning", stream=stream)
+    tell(logging.INFO, "not told", {})
+    tell(logging.INFO, "told always", {}, always=True)
+    tell(logging.WARNING, "told", {})
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["told always", "told"]
