@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.database import Database
-from benchmarks.endpoints import Endpoint
+from benchmarks.endpoints import Endpoint, running_gatehouse, straight
 from benchmarks.measurement import Measurement
+from benchmarks.peers.starting import running_peers
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,18 @@ class Site:
     def pgbench(self) -> Path:
         """The pgbench of PostgreSQL's version."""
         return self.database.pgbench
+
+
+@contextmanager
+def running_endpoints(database: Database, builds: Mapping[str, Sequence[str]]) -> Iterator[list[Endpoint]]:
+    """Start everything there is; `builds` are the commands of Gatehouse's builds by name.
+
+    Raises `LaunchError` if one does not start.
+    """
+    with ExitStack() as stack:
+        peers = stack.enter_context(running_peers(database))
+        ours = [stack.enter_context(running_gatehouse(database, *build)) for build in builds.items()]
+        yield [straight(database), *peers, *ours]
 
 
 class Workload:

@@ -1,0 +1,104 @@
+"""Each peer's configuration: one thread that works, transaction pooling on 20 servers, SCRAM both ways, no TLS.
+
+What is not said is as the peer has it by default. Nothing here starts or reads anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from benchmarks.database import DATABASE
+from benchmarks.endpoints import BACKLOG, MAX_CLIENTS, POOL_SIZE, Role
+from proxy.cli.demo.postgres import HOST
+
+_STATEMENTS: Final = 200
+"""So many prepared statements are kept, where that is to be said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """What a peer must know: where to listen, where PostgreSQL is, who logs in at both, and its own folder."""
+
+    port: int
+    postgres_port: int
+    login: str
+    password: str = field(repr=False)
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The files of a configuration by name, and how the program is started with them."""
+
+    files: Mapping[str, str] = field(repr=False)
+    arguments: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A proxy: its name in tables, its program, what it is called, and where its program says its version."""
+
+    name: str
+    program: str
+    title: str
+    version: str
+    configure: Callable[[Front], Setup]
+    role: Role = Role.POOLER
+    version_option: str = "--version"
+    oldest: tuple[int, ...] = ()
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that names another program than the one on the path."""
+        return f"GATEHOUSE_BENCH_{self.program.upper()}"
+
+
+def _haproxy(front: Front) -> Setup:
+    config = f"""
+global
+    maxconn 5000
+    nbthread 1
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+listen postgres
+    bind {HOST}:{front.port} backlog {BACKLOG}
+    server postgres {HOST}:{front.postgres_port}
+"""
+    return Setup({"haproxy.cfg": config}, ("-db", "-f", str(front.folder / "haproxy.cfg")))
+
+
+def _pgbouncer(front: Front) -> Setup:
+    config = f"""
+[databases]
+{DATABASE} = host={HOST} port={front.postgres_port} dbname={DATABASE}
+[pgbouncer]
+listen_addr = {HOST}
+listen_port = {front.port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {front.folder / "users.txt"}
+pool_mode = transaction
+default_pool_size = {POOL_SIZE}
+max_client_conn = {MAX_CLIENTS}
+listen_backlog = {BACKLOG}
+max_prepared_statements = {_STATEMENTS}
+log_connections = 0
+log_disconnections = 0
+"""
+    users = f'"{front.login}" "{front.password}"\n'
+    return Setup({"pgbouncer.ini": config, "users.txt": users}, ("-q", str(front.folder / "pgbouncer.ini")))
+
+
+PEERS: Final = (
+    Peer("haproxy (TCP)", "haproxy", "HAProxy", r"version (\S+)", _haproxy, Role.SPLICE, version_option="-v"),
+    # Older ones know no prepared statements.
+    Peer("pgbouncer", "pgbouncer", "PgBouncer", r"PgBouncer (\S+)", _pgbouncer, oldest=(1, 21)),
+)
+"""In the order of the tables. The first pooler that is there is what the others are compared with."""
