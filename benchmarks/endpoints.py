@@ -43,11 +43,17 @@ class Role(Enum):
     DIRECT = "direct"
 
 
+class Ability(Enum):
+    """What not everybody can do; the value says it of who can not."""
+
+    SCRAM_LOGIN = "it takes no SCRAM from clients"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """Where to connect, as whom, and which process to watch; `pid` None is PostgreSQL itself.
 
-    `start_s`: seconds from its start until it listened.
+    `start_s`: seconds from its start until it listened. `lacks`: what it is not asked for.
     """
 
     name: str
@@ -58,6 +64,7 @@ class Endpoint:
     pid: int | None
     version: str
     start_s: float = 0.0
+    lacks: frozenset[Ability] = frozenset()
 
     @property
     def pools(self) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.database import Database
-from benchmarks.endpoints import Endpoint, running_gatehouse, straight
+from benchmarks.endpoints import Ability, Endpoint, running_gatehouse, straight
 from benchmarks.measurement import Measurement
 from benchmarks.peers.starting import running_peers
 
@@ -42,7 +42,8 @@ def running_endpoints(database: Database, builds: Mapping[str, Sequence[str]]) -
 class Workload:
     """One table of the comparison.
 
-    `figures` are the columns, `ratios` those that are compared with the peers', `is_long`: not for a quick run.
+    `figures` are the columns, `ratios` those that are compared with the peers', `is_long`: not for a quick run. Who
+    lacks one of the abilities that it `needs` is left out.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Workload:
     figures: tuple[str, ...]
     ratios: tuple[str, ...] = ()
     is_long: bool = False
+    needs: frozenset[Ability] = frozenset()
 
     @contextmanager
     def open(self, site: Site) -> Iterator[Sequence[Endpoint]]:

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.database import DATABASE
-from benchmarks.endpoints import BACKLOG, MAX_CLIENTS, POOL_SIZE, Role
+from benchmarks.endpoints import BACKLOG, MAX_CLIENTS, POOL_SIZE, Ability, Role
+from proxy.auth.scram import ScramVerifier
 from proxy.cli.demo.postgres import HOST
 
 _STATEMENTS: Final = 200
 """So many prepared statements are kept, where that is to be said."""
+
+_WAIT_MS: Final = 60_000
+"""So long may a client wait for a server: a flood shall be served late, not refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Peer:
     role: Role = Role.POOLER
     version_option: str = "--version"
     oldest: tuple[int, ...] = ()
+    lacks: frozenset[Ability] = frozenset()
 
     @property
     def variable(self) -> str:
@@ -96,9 +101,83 @@ log_disconnections = 0
     return Setup({"pgbouncer.ini": config, "users.txt": users}, ("-q", str(front.folder / "pgbouncer.ini")))
 
 
+def _pgcat(front: Front) -> Setup:
+    # connect_timeout is also how long a client waits for a server.
+    config = f"""
+[general]
+host = "{HOST}"
+port = {front.port}
+worker_threads = 1
+connect_timeout = {_WAIT_MS}
+enable_prometheus_exporter = false
+log_client_connections = false
+log_client_disconnections = false
+admin_username = "admin"
+admin_password = "{front.password}"
+
+[pools.{DATABASE}]
+pool_mode = "transaction"
+default_role = "primary"
+query_parser_enabled = false
+prepared_statements_cache_size = {_STATEMENTS}
+
+[pools.{DATABASE}.users.0]
+username = "{front.login}"
+password = "{front.password}"
+pool_size = {POOL_SIZE}
+
+[pools.{DATABASE}.shards.0]
+servers = [["{HOST}", {front.postgres_port}, "primary"]]
+database = "{DATABASE}"
+"""
+    return Setup({"pgcat.toml": config}, ("--log-level", "warn", str(front.folder / "pgcat.toml")))
+
+
+def _odyssey(front: Front) -> Setup:
+    # A verifier, because from a password Odyssey would make one at each login. pool_discard would ask the server for a
+    # reset after each transaction, which no other does.
+    config = f"""
+workers 1
+client_max {MAX_CLIENTS}
+log_format "%p %t %l [%i %s] (%c) %m\\n"
+log_to_stdout yes
+log_config no
+log_session no
+log_stats no
+listen {{
+    host "{HOST}"
+    port {front.port}
+    backlog {BACKLOG}
+    tls "disable"
+}}
+storage "postgres" {{
+    type "remote"
+    host "{HOST}"
+    port {front.postgres_port}
+    tls "disable"
+}}
+database "{DATABASE}" {{
+    user "{front.login}" {{
+        authentication "scram-sha-256"
+        password "{ScramVerifier.from_password(front.password).text()}"
+        storage "postgres"
+        storage_password "{front.password}"
+        pool "transaction"
+        pool_size {POOL_SIZE}
+        pool_timeout {_WAIT_MS}
+        pool_reserve_prepared_statement yes
+        pool_discard no
+    }}
+}}
+"""
+    return Setup({"odyssey.conf": config}, (str(front.folder / "odyssey.conf"),))
+
+
 PEERS: Final = (
     Peer("haproxy (TCP)", "haproxy", "HAProxy", r"version (\S+)", _haproxy, Role.SPLICE, version_option="-v"),
     # Older ones know no prepared statements.
     Peer("pgbouncer", "pgbouncer", "PgBouncer", r"PgBouncer (\S+)", _pgbouncer, oldest=(1, 21)),
+    Peer("pgcat", "pgcat", "PgCat", r"pgcat (\S+)", _pgcat, lacks=frozenset({Ability.SCRAM_LOGIN})),
+    Peer("odyssey", "odyssey", "Odyssey", r"odyssey (\S+)", _odyssey),
 )
 """In the order of the tables. The first pooler that is there is what the others are compared with."""

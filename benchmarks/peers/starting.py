@@ -44,7 +44,7 @@ def _running(database: Database, peer: Peer, program: str) -> Iterator[Endpoint]
     command = [program, *setup.arguments]
     # As PostgreSQL's account, because PgBouncer refuses root.
     with running(database, peer.program, command, port, account=database.account, environment=setup.environment) as pid:
-        yield Endpoint(peer.name, peer.role, port, login, password, pid, f"{peer.title} {version}")
+        yield Endpoint(peer.name, peer.role, port, login, password, pid, f"{peer.title} {version}", lacks=peer.lacks)
 
 
 def check_version(peer: Peer, program: str, version: str) -> None:

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks.endpoints import Role, read_version
-from benchmarks.peers.configs import PEERS, Front, Peer
+from benchmarks.endpoints import Ability, Role, read_version
+from benchmarks.peers.configs import PEERS, Front, Peer, Setup
 from benchmarks.peers.starting import check_version, find_program, missing_peers
+from proxy.auth.scram import ScramVerifier
 from proxy.cli.demo.binaries import LaunchError
 
 FRONT = Front(6001, 5001, "app", "open sesame", Path("/run/peer"))
 BY_PROGRAM = {peer.program: peer for peer in PEERS}
+
+
+def setup_of(program: str) -> Setup:
+    return BY_PROGRAM[program].configure(FRONT)
+
+
+def toml_of(program: str) -> dict[str, Any]:
+    return tomllib.loads(setup_of(program).files[f"{program}.toml"])
 
 
 def everyone() -> pytest.MarkDecorator:
@@ -35,11 +46,39 @@ def test_each_is_started_with_its_files_and_without_the_password(peer: Peer) -> 
     assert FRONT.password not in repr((FRONT, setup))
 
 
+def test_pgcat_has_one_thread_and_twenty_servers() -> None:
+    config = toml_of("pgcat")
+    pool = config["pools"]["bench"]
+    assert config["general"]["worker_threads"] == 1
+    assert pool["pool_mode"] == "transaction"
+    assert pool["prepared_statements_cache_size"] == 200
+    assert pool["users"]["0"]["pool_size"] == 20
+    assert pool["shards"]["0"]["servers"] == [["127.0.0.1", 5001, "primary"]]
+
+
+def test_odyssey_has_one_thread_twenty_servers_and_a_verifier() -> None:
+    lines = setup_of("odyssey").files["odyssey.conf"].splitlines()
+    words = dict(line.split(maxsplit=1) for line in lines if len(line.split(maxsplit=1)) == 2)
+    assert words["workers"] == "1"
+    assert (words["pool"], words["pool_size"]) == ('"transaction"', "20")
+    assert (words["pool_reserve_prepared_statement"], words["pool_discard"]) == ("yes", "no")
+    assert words["authentication"] == '"scram-sha-256"'
+    assert is_verifier_of(words["password"].strip('"'), FRONT.password)
+
+
+def is_verifier_of(text: str, password: str) -> bool:
+    verifier = ScramVerifier.parse(text)
+    return verifier == ScramVerifier.from_password(password, verifier.iterations, salt=verifier.salt)
+
+
 @pytest.mark.parametrize(
     ("program", "said", "version"),
     [
         ("haproxy", "HAProxy version 2.6.12-1+deb12u4 2026/05/01 - https://haproxy.org/", "2.6.12-1+deb12u4"),
         ("pgbouncer", "PgBouncer 1.25.2\nlibevent 2.1.12-stable", "1.25.2"),
+        ("pgcat", "pgcat 1.3.0", "1.3.0"),
+        ("odyssey", "odyssey 1.5.3-rc1 release +pam +ldap -systemd -prom", "1.5.3-rc1"),
+        ("odyssey", "what is this?", "of unknown version"),
     ],
 )
 def test_each_says_its_version_in_its_own_way(program: str, said: str, version: str) -> None:
@@ -53,17 +92,25 @@ def test_an_old_pgbouncer_is_refused_with_what_to_do() -> None:
     assert "1.21 with GATEHOUSE_BENCH_PGBOUNCER" in refusal.value.hint
 
 
-def test_a_recent_pgbouncer_may_take_part() -> None:
-    check_version(BY_PROGRAM["pgbouncer"], "pgbouncer", "1.21.0")
+@pytest.mark.parametrize(("program", "version"), [("pgbouncer", "1.21.0"), ("odyssey", "of unknown version")])
+def test_others_may_take_part(program: str, version: str) -> None:
+    check_version(BY_PROGRAM[program], program, version)
 
 
 def test_a_variable_comes_before_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("pgcat", "odyssey"):
+        (tmp_path / name).touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
     for peer in PEERS:
         monkeypatch.delenv(peer.variable, raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setenv("GATEHOUSE_BENCH_PGBOUNCER", "/opt/pgbouncer")
-    assert find_program(BY_PROGRAM["pgbouncer"]) == "/opt/pgbouncer"
-    assert [peer.program for peer in missing_peers()] == ["haproxy"]
+    monkeypatch.setenv("GATEHOUSE_BENCH_ODYSSEY", "/opt/odyssey")
+    assert find_program(BY_PROGRAM["pgcat"]) == str(tmp_path / "pgcat")
+    assert find_program(BY_PROGRAM["odyssey"]) == "/opt/odyssey"
+    assert [peer.program for peer in missing_peers()] == ["haproxy", "pgbouncer"]
+
+
+def test_pgcat_alone_takes_no_scram() -> None:
+    assert [peer.program for peer in PEERS if Ability.SCRAM_LOGIN in peer.lacks] == ["pgcat"]
 
 
 def test_pgbouncer_is_the_first_pooler_the_one_that_others_are_compared_with() -> None:
