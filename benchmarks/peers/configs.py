@@ -173,11 +173,45 @@ database "{DATABASE}" {{
     return Setup({"odyssey.conf": config}, (str(front.folder / "odyssey.conf"),))
 
 
+def _pg_doorman(front: Front) -> Setup:
+    config = f"""
+[general]
+host = "{HOST}"
+port = {front.port}
+backlog = {BACKLOG}
+worker_threads = 1
+max_connections = {MAX_CLIENTS}
+query_wait_timeout = {_WAIT_MS}
+prepared_statements = true
+prepared_statements_cache_size = {_STATEMENTS}
+tls_mode = "disable"
+server_tls_mode = "disable"
+log_client_connections = false
+log_client_disconnections = false
+admin_username = "admin"
+admin_password = "{front.password}"
+
+[pools.{DATABASE}]
+server_host = "{HOST}"
+server_port = {front.postgres_port}
+pool_mode = "transaction"
+
+[pools.{DATABASE}.users.0]
+username = "{front.login}"
+password = "{ScramVerifier.from_password(front.password).text()}"
+server_username = "{front.login}"
+server_password = "{front.password}"
+pool_size = {POOL_SIZE}
+"""
+    return Setup({"pg_doorman.toml": config}, ("--log-level", "warn", str(front.folder / "pg_doorman.toml")))
+
+
 PEERS: Final = (
     Peer("haproxy (TCP)", "haproxy", "HAProxy", r"version (\S+)", _haproxy, Role.SPLICE, version_option="-v"),
     # Older ones know no prepared statements.
     Peer("pgbouncer", "pgbouncer", "PgBouncer", r"PgBouncer (\S+)", _pgbouncer, oldest=(1, 21)),
     Peer("pgcat", "pgcat", "PgCat", r"pgcat (\S+)", _pgcat, lacks=frozenset({Ability.SCRAM_LOGIN})),
     Peer("odyssey", "odyssey", "Odyssey", r"odyssey (\S+)", _odyssey),
+    Peer("pg_doorman", "pg_doorman", "pg_doorman", r"pg_doorman (\S+)", _pg_doorman),
 )
 """In the order of the tables. The first pooler that is there is what the others are compared with."""

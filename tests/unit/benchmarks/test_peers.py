@@ -56,6 +56,17 @@ def test_pgcat_has_one_thread_and_twenty_servers() -> None:
     assert pool["shards"]["0"]["servers"] == [["127.0.0.1", 5001, "primary"]]
 
 
+def test_pg_doorman_has_one_thread_twenty_servers_and_a_verifier() -> None:
+    config = toml_of("pg_doorman")
+    pool = config["pools"]["bench"]
+    user = pool["users"]["0"]
+    assert config["general"]["worker_threads"] == 1
+    assert config["general"]["prepared_statements"] is True
+    assert (pool["pool_mode"], pool["server_port"], user["pool_size"]) == ("transaction", 5001, 20)
+    assert is_verifier_of(user["password"], FRONT.password)
+    assert user["server_password"] == FRONT.password
+
+
 def test_odyssey_has_one_thread_twenty_servers_and_a_verifier() -> None:
     lines = setup_of("odyssey").files["odyssey.conf"].splitlines()
     words = dict(line.split(maxsplit=1) for line in lines if len(line.split(maxsplit=1)) == 2)
@@ -78,7 +89,8 @@ def is_verifier_of(text: str, password: str) -> bool:
         ("pgbouncer", "PgBouncer 1.25.2\nlibevent 2.1.12-stable", "1.25.2"),
         ("pgcat", "pgcat 1.3.0", "1.3.0"),
         ("odyssey", "odyssey 1.5.3-rc1 release +pam +ldap -systemd -prom", "1.5.3-rc1"),
-        ("odyssey", "what is this?", "of unknown version"),
+        ("pg_doorman", "pg_doorman 3.10.7", "3.10.7"),
+        ("pg_doorman", "what is this?", "of unknown version"),
     ],
 )
 def test_each_says_its_version_in_its_own_way(program: str, said: str, version: str) -> None:
@@ -98,15 +110,15 @@ def test_others_may_take_part(program: str, version: str) -> None:
 
 
 def test_a_variable_comes_before_the_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("pgcat", "odyssey"):
+    for name in ("pgcat", "pg_doorman"):
         (tmp_path / name).touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     for peer in PEERS:
         monkeypatch.delenv(peer.variable, raising=False)
-    monkeypatch.setenv("GATEHOUSE_BENCH_ODYSSEY", "/opt/odyssey")
+    monkeypatch.setenv("GATEHOUSE_BENCH_PG_DOORMAN", "/opt/doorman")
     assert find_program(BY_PROGRAM["pgcat"]) == str(tmp_path / "pgcat")
-    assert find_program(BY_PROGRAM["odyssey"]) == "/opt/odyssey"
-    assert [peer.program for peer in missing_peers()] == ["haproxy", "pgbouncer"]
+    assert find_program(BY_PROGRAM["pg_doorman"]) == "/opt/doorman"
+    assert [peer.program for peer in missing_peers()] == ["haproxy", "pgbouncer", "odyssey"]
 
 
 def test_pgcat_alone_takes_no_scram() -> None:
