@@ -133,6 +133,37 @@ database = "{DATABASE}"
     return Setup({"pgcat.toml": config}, ("--log-level", "warn", str(front.folder / "pgcat.toml")))
 
 
+def _pgdog(front: Front) -> Setup:
+    config = f"""
+[general]
+host = "{HOST}"
+port = {front.port}
+workers = 1
+pooler_mode = "transaction"
+default_pool_size = {POOL_SIZE}
+prepared_statements = "extended"
+prepared_statements_limit = {_STATEMENTS}
+auth_type = "scram"
+checkout_timeout = {_WAIT_MS}
+shutdown_timeout = 1000
+log_connections = false
+log_disconnections = false
+
+[[databases]]
+name = "{DATABASE}"
+host = "{HOST}"
+port = {front.postgres_port}
+"""
+    users = f"""
+[[users]]
+name = "{front.login}"
+database = "{DATABASE}"
+password = "{front.password}"
+"""
+    arguments = ("--config", str(front.folder / "pgdog.toml"), "--users", str(front.folder / "users.toml"))
+    return Setup({"pgdog.toml": config, "users.toml": users}, arguments, {"RUST_LOG": "warn"})
+
+
 def _odyssey(front: Front) -> Setup:
     # A verifier, because from a password Odyssey would make one at each login. pool_discard would ask the server for a
     # reset after each transaction, which no other does.
@@ -211,6 +242,7 @@ PEERS: Final = (
     # Older ones know no prepared statements.
     Peer("pgbouncer", "pgbouncer", "PgBouncer", r"PgBouncer (\S+)", _pgbouncer, oldest=(1, 21)),
     Peer("pgcat", "pgcat", "PgCat", r"pgcat (\S+)", _pgcat, lacks=frozenset({Ability.SCRAM_LOGIN})),
+    Peer("pgdog", "pgdog", "PgDog", r"PgDog v(\S+)", _pgdog),
     Peer("odyssey", "odyssey", "Odyssey", r"odyssey (\S+)", _odyssey),
     Peer("pg_doorman", "pg_doorman", "pg_doorman", r"pg_doorman (\S+)", _pg_doorman),
 )

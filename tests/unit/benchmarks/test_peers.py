@@ -56,6 +56,17 @@ def test_pgcat_has_one_thread_and_twenty_servers() -> None:
     assert pool["shards"]["0"]["servers"] == [["127.0.0.1", 5001, "primary"]]
 
 
+def test_pgdog_has_one_thread_and_twenty_servers() -> None:
+    config, setup = toml_of("pgdog"), setup_of("pgdog")
+    general = config["general"]
+    assert (general["workers"], general["default_pool_size"]) == (1, 20)
+    assert (general["pooler_mode"], general["prepared_statements"]) == ("transaction", "extended")
+    assert general["auth_type"] == "scram"
+    assert config["databases"] == [{"name": "bench", "host": "127.0.0.1", "port": 5001}]
+    assert tomllib.loads(setup.files["users.toml"])["users"][0]["name"] == "app"
+    assert setup.environment == {"RUST_LOG": "warn"}
+
+
 def test_pg_doorman_has_one_thread_twenty_servers_and_a_verifier() -> None:
     config = toml_of("pg_doorman")
     pool = config["pools"]["bench"]
@@ -88,6 +99,7 @@ def is_verifier_of(text: str, password: str) -> bool:
         ("haproxy", "HAProxy version 2.6.12-1+deb12u4 2026/05/01 - https://haproxy.org/", "2.6.12-1+deb12u4"),
         ("pgbouncer", "PgBouncer 1.25.2\nlibevent 2.1.12-stable", "1.25.2"),
         ("pgcat", "pgcat 1.3.0", "1.3.0"),
+        ("pgdog", " PgDog ve1dbbad", "e1dbbad"),
         ("odyssey", "odyssey 1.5.3-rc1 release +pam +ldap -systemd -prom", "1.5.3-rc1"),
         ("pg_doorman", "pg_doorman 3.10.7", "3.10.7"),
         ("pg_doorman", "what is this?", "of unknown version"),
@@ -104,7 +116,7 @@ def test_an_old_pgbouncer_is_refused_with_what_to_do() -> None:
     assert "1.21 with GATEHOUSE_BENCH_PGBOUNCER" in refusal.value.hint
 
 
-@pytest.mark.parametrize(("program", "version"), [("pgbouncer", "1.21.0"), ("odyssey", "of unknown version")])
+@pytest.mark.parametrize(("program", "version"), [("pgbouncer", "1.21.0"), ("pgdog", "of unknown version")])
 def test_others_may_take_part(program: str, version: str) -> None:
     check_version(BY_PROGRAM[program], program, version)
 
@@ -118,7 +130,7 @@ def test_a_variable_comes_before_the_path(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setenv("GATEHOUSE_BENCH_PG_DOORMAN", "/opt/doorman")
     assert find_program(BY_PROGRAM["pgcat"]) == str(tmp_path / "pgcat")
     assert find_program(BY_PROGRAM["pg_doorman"]) == "/opt/doorman"
-    assert [peer.program for peer in missing_peers()] == ["haproxy", "pgbouncer", "odyssey"]
+    assert [peer.program for peer in missing_peers()] == ["haproxy", "pgbouncer", "pgdog", "odyssey"]
 
 
 def test_pgcat_alone_takes_no_scram() -> None:
