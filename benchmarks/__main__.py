@@ -16,11 +16,12 @@ from rich.markup import escape
 
 from benchmarks.charts import draw_all
 from benchmarks.database import running_database
-from benchmarks.endpoints import POOL_SIZE, Endpoint, Role, find_program, running_endpoints
+from benchmarks.endpoints import POOL_SIZE, Endpoint, Role
 from benchmarks.measurement import RunFailed
+from benchmarks.peers.starting import missing_peers
 from benchmarks.report import document, print_outcome, write_json
 from benchmarks.rounds import Plan, check_endpoints, measure_workload
-from benchmarks.site import Site, Workload
+from benchmarks.site import Site, Workload, running_endpoints
 from benchmarks.system import describe_machine, load_average
 from benchmarks.workloads import all_workloads
 from proxy.cli.demo.binaries import LaunchError
@@ -87,9 +88,8 @@ def _run(console: Console, plan: Plan, builds: dict[str, list[str]], options: ar
 def _say_who_is_here(console: Console, endpoints: Sequence[Endpoint]) -> None:
     for endpoint in endpoints:
         console.print(f"{endpoint.name}: {endpoint.version}")
-    for peer in ("pgbouncer", "haproxy"):
-        if not find_program(peer):
-            console.print(f"[yellow]{peer} is not here; name it with GATEHOUSE_BENCH_{peer.upper()}[/]")
+    for peer in missing_peers():
+        console.print(f"[yellow]{peer.title} is not here; name it with {peer.variable}[/]")
     console.print()
 
 

@@ -64,7 +64,10 @@ class Log:
 def check(pgbench: Path, endpoint: Endpoint, script: str) -> None:
     """Run a script once; raises `RunFailed` with what pgbench said."""
     arguments = [str(pgbench), "-n", "-t", "1", "-f", f"{SCRIPTS}/{script}.sql"]
-    done = subprocess.run(arguments, capture_output=True, text=True, env=endpoint.environment(), timeout=30)
+    try:
+        done = subprocess.run(arguments, capture_output=True, text=True, env=endpoint.environment(), timeout=30)
+    except subprocess.TimeoutExpired:
+        raise RunFailed(f"{endpoint.name}: no answer") from None
     if done.returncode != 0:
         raise RunFailed(f"{endpoint.name}: {done.stderr.strip()}")
 
@@ -113,6 +116,8 @@ def running(pgbench: Path, endpoint: Endpoint, job: Job, seconds: int, user: str
         if process.returncode != 0:
             raise RunFailed(f"{endpoint.name}: {log.output.strip()[-600:]}")
         _read_logs(Path(folder), log)
+        if not log.ends:
+            raise RunFailed(f"{endpoint.name}: no transaction ended")
 
 
 def _read_logs(folder: Path, log: Log) -> None:

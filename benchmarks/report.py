@@ -84,7 +84,12 @@ def _outcome(outcome: Outcome, plan: Plan) -> dict[str, Any]:
             "rounds": list(runs),
         }
     failure = outcome.failures.get(outcome.workload.name)
-    return {"title": outcome.workload.title, "failure": failure, "results": results}
+    return {
+        "title": outcome.workload.title,
+        "failure": failure,
+        "left_out": outcome.left_out,
+        "results": results,
+    }
 
 
 def _as_dict(spread: Spread | None) -> dict[str, float] | None:
@@ -92,8 +97,9 @@ def _as_dict(spread: Spread | None) -> dict[str, float] | None:
 
 
 def _bases(outcome: Outcome) -> list[Endpoint]:
-    """The peers that others are compared with."""
-    return [endpoint for endpoint in outcome.endpoints if endpoint.role in _BASES]
+    """The peers that others are compared with: the first of each kind."""
+    firsts = {endpoint.role: endpoint for endpoint in reversed(outcome.endpoints)}
+    return [endpoint for endpoint in outcome.endpoints if endpoint.role in _BASES and endpoint is firsts[endpoint.role]]
 
 
 def _shown_ratios(outcome: Outcome) -> list[tuple[Endpoint, str]]:
@@ -117,6 +123,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     """One workload's table."""
     if outcome.endpoints:
         console.print(_table(outcome))
+    for name, reason in outcome.left_out.items():
+        console.print(f"  [yellow]{name} left out:[/] {escape(reason)}", soft_wrap=True)
     for name, reason in outcome.failures.items():
         console.print(f"  [red]{name} failed:[/] {escape(reason.splitlines()[0][:160])}", soft_wrap=True)
     console.print()

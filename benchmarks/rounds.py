@@ -23,12 +23,16 @@ class Plan:
 
 @dataclass(slots=True)
 class Outcome:
-    """All runs of one workload: by endpoint, one per round; None where a run failed, with the reason in `failures`."""
+    """All runs of one workload: by endpoint, one per round; None where a run failed, with the reason in `failures`.
+
+    `left_out`: who was not asked, and why.
+    """
 
     workload: Workload
     endpoints: Sequence[Endpoint] = ()
     runs: dict[str, list[Measurement | None]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 Tell = Callable[[str], None]
@@ -46,8 +50,9 @@ def measure_workload(site: Site, workload: Workload, plan: Plan, tell: Tell) -> 
     outcome = Outcome(workload)
     tell(f"{workload.name}: making ready")
     try:
-        with workload.open(site) as endpoints:
-            outcome.endpoints = endpoints
+        with workload.open(site) as present:
+            outcome.left_out = {one.name: reason for one in present if (reason := _why_not(workload, one))}
+            outcome.endpoints = endpoints = [one for one in present if one.name not in outcome.left_out]
             outcome.runs = {endpoint.name: [] for endpoint in endpoints}
             for number in range(plan.rounds):
                 tell(f"{workload.name}: round {number + 1} of {plan.rounds}")
@@ -57,6 +62,11 @@ def measure_workload(site: Site, workload: Workload, plan: Plan, tell: Tell) -> 
     except LoadFailed as error:
         outcome.failures[workload.name] = str(error)
     return outcome
+
+
+def _why_not(workload: Workload, endpoint: Endpoint) -> str:
+    """Why it is left out; nothing if it is not."""
+    return "; ".join(sorted(ability.value for ability in workload.needs & endpoint.lacks))
 
 
 def _try(site: Site, endpoint: Endpoint, outcome: Outcome, seconds: int) -> Measurement | None:

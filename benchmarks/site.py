@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.database import Database
-from benchmarks.endpoints import Endpoint
+from benchmarks.endpoints import Ability, Endpoint, running_gatehouse, straight
 from benchmarks.measurement import Measurement
+from benchmarks.peers.starting import running_peers
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +27,23 @@ class Site:
         return self.database.pgbench
 
 
+@contextmanager
+def running_endpoints(database: Database, builds: Mapping[str, Sequence[str]]) -> Iterator[list[Endpoint]]:
+    """Start everything there is; `builds` are the commands of Gatehouse's builds by name.
+
+    Raises `LaunchError` if one does not start.
+    """
+    with ExitStack() as stack:
+        peers = stack.enter_context(running_peers(database))
+        ours = [stack.enter_context(running_gatehouse(database, *build)) for build in builds.items()]
+        yield [straight(database), *peers, *ours]
+
+
 class Workload:
     """One table of the comparison.
 
-    `figures` are the columns, `ratios` those that are compared with the peers', `is_long`: not for a quick run.
+    `figures` are the columns, `ratios` those that are compared with the peers', `is_long`: not for a quick run. Who
+    lacks one of the abilities that it `needs` is left out.
     """
 
     name: str
@@ -37,6 +51,7 @@ class Workload:
     figures: tuple[str, ...]
     ratios: tuple[str, ...] = ()
     is_long: bool = False
+    needs: frozenset[Ability] = frozenset()
 
     @contextmanager
     def open(self, site: Site) -> Iterator[Sequence[Endpoint]]:

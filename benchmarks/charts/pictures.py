@@ -12,8 +12,13 @@ from benchmarks.measurement import FIGURES
 
 Document = dict[str, Any]
 
-_COLORS: Final = {"direct": "#d1d5db", "splice": "#9ca3af", "pooler": "#f59e0b"}
-_GATEHOUSE: Final = ("#60a5fa", "#1d4ed8", "#7c3aed", "#db2777", "#059669")
+_COLORS: Final = {
+    "direct": ("#d1d5db",),
+    "splice": ("#9ca3af",),
+    "pooler": ("#f59e0b", "#92400e", "#ef4444", "#84cc16", "#14b8a6"),
+    "gatehouse": ("#60a5fa", "#1d4ed8", "#7c3aed", "#db2777", "#059669"),
+}
+"""By role; who comes after the last has the last one's."""
 _TRANSACTIONS: Final = (
     "simple",
     "extended",
@@ -125,9 +130,9 @@ class _Pictures:
         return None if spread is None else Value(size, spread["median"], spread["low"], spread["high"])
 
     def _chosen_colors(self) -> Iterator[tuple[str, str]]:
-        gatehouse = iter(_GATEHOUSE)
+        left = {role: iter(colors) for role, colors in _COLORS.items()}
         for who, role in self._roles.items():
-            yield who, _COLORS[role] if role in _COLORS else next(gatehouse, _GATEHOUSE[-1])
+            yield who, next(left[role], _COLORS[role][-1])
 
 
 _UNITS: Final = {"cpu_us": "µs", "tps": "tps", "mb_s": "MB/s", "logins_s": "/s", "p99_ms": "ms"}

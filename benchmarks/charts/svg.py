@@ -75,11 +75,15 @@ class Drawing:
         )
 
     def legend(self, x: float, y: float, entries: Sequence[tuple[str, str]]) -> None:
-        """Colours and what they stand for, side by side."""
+        """Colours and what they stand for, side by side, in as many lines as it takes."""
+        left = x
         for color, words in entries:
+            width = 16 + width_of(words, 12)
+            if x + width > self.width - left:
+                x, y = left, y + 16
             self.rect(x, y - 9, 11, 11, color)
             self.text(x + 16, y, words, size=12)
-            x += 16 + width_of(words, 12) + 20
+            x += width + 20
 
     def finish(self, height: float, description: str) -> str:
         """The document, with words for those who can not see it."""

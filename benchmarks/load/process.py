@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, cast
 
 from benchmarks.database import DATABASE
 from benchmarks.endpoints import Endpoint
 
 PROJECT: Final = Path(__file__).resolve().parents[2]
+PATIENCE_S: Final = 300.0
+"""More than a task takes beyond its seconds: a proxy that does not answer costs one run, not all that come after."""
 
 
 class LoadFailed(Exception):
@@ -25,6 +28,7 @@ class LoadProcess:
 
     def __init__(self, endpoint: Endpoint, task: str, users: Sequence[str] = (), **arguments: object) -> None:
         self._endpoint = endpoint
+        self._planned_s = cast(float, arguments.get("seconds", 0.0))
         order = {"task": task, "port": endpoint.port, "database": DATABASE, "arguments": arguments}
         order["users"] = list(users) or [endpoint.user]
         self._process = subprocess.Popen(
@@ -55,12 +59,17 @@ class LoadProcess:
             pass  # `hear` tells why
 
     def hear(self) -> dict[str, Any]:
-        """The next thing it tells. Raises LoadFailed when there is none."""
+        """The next thing it tells. Raises LoadFailed when there is none, or none in time."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        deadline = threading.Timer(PATIENCE_S + self._planned_s, self._process.kill)
+        deadline.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            deadline.cancel()
         if not line:
             _, said = self._process.communicate()
-            last = said.strip().splitlines()[-1:] or ["it said nothing"]
+            last = said.strip().splitlines()[-1:] or ["it ended without a word, or was ended after too long a silence"]
             raise LoadFailed(f"{self._endpoint.name}: {last[0]}")
         told: dict[str, Any] = json.loads(line)
         return told

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Final
 
+from proxy.auth.md5 import md5_password
+
 READY: Final = ord("Z")
 ERROR: Final = ord("E")
 TERMINATE: Final = b"X\0\0\0\4"
 
 _AUTHENTICATION: Final = ord("R")
-_OK, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 10, 11, 12
+_OK, _MD5, _SASL, _SASL_CONTINUE, _SASL_FINAL = 0, 5, 10, 11, 12
 
 
 class Refused(Exception):
@@ -87,6 +89,8 @@ class Conversation:
             return message(b"p", self._proof(body[4:].decode()))
         if kind in (_OK, _SASL_FINAL):
             return b""
+        if kind == _MD5:
+            return message(b"p", md5_password(self._login.user, self._login.password, body[4:]) + b"\0")
         raise Refused(f"asks for authentication {kind}, which this client does not know")
 
     @property

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from benchmarks import pgbench
-from benchmarks.endpoints import Endpoint, Role
+from benchmarks.endpoints import Ability, Endpoint, Role
 from benchmarks.load.process import LoadProcess
 from benchmarks.measurement import Measurement, RunFailed, growth, percentile
 from benchmarks.pgbench import Job
@@ -30,6 +30,7 @@ class Connecting(Workload):
     title = f"log in with SCRAM, SELECT by key, leave; {_CLIENTS} at a time"
     figures = ("logins_s", "p50_ms", "p99_ms", "cpu_us", "resident_kb")
     ratios = ("logins_s", "cpu_us")
+    needs = frozenset({Ability.SCRAM_LOGIN})
 
     def measure(self, site: Site, endpoint: Endpoint, seconds: int) -> Measurement:
         with (
@@ -76,6 +77,7 @@ class Storm(Workload):
     )
     figures = ("all_in_s", "logins_s", "failed", "before_p99_ms", "p99_ms", "growth_p99", "aside_growth_p99")
     ratios = ("all_in_s", "growth_p99")
+    needs = frozenset({Ability.SCRAM_LOGIN})
 
     @contextmanager
     def open(self, site: Site) -> Iterator[Sequence[Endpoint]]:

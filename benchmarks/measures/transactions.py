@@ -10,7 +10,7 @@ from typing import Final
 
 from benchmarks import pgbench
 from benchmarks.endpoints import Endpoint, Role
-from benchmarks.load.process import LoadProcess
+from benchmarks.load.process import LoadFailed, LoadProcess
 from benchmarks.measurement import Measurement
 from benchmarks.pgbench import Job
 from benchmarks.site import Site, Workload, poolers
@@ -55,6 +55,7 @@ class AmongIdleClients(Transactions):
         self.is_long = is_long
         self._count = count
         self._client_kb: dict[str, float] = {}
+        self._refusals: dict[str, LoadFailed] = {}
 
     @contextmanager
     def open(self, site: Site) -> Iterator[Sequence[Endpoint]]:
@@ -64,9 +65,14 @@ class AmongIdleClients(Transactions):
                 assert endpoint.pid is not None
                 before = resident_kb(endpoint.pid)
                 idle = stack.enter_context(LoadProcess(endpoint, "hold", count=self._count, at_once=_AT_ONCE))
-                idle.hear()
+                try:
+                    idle.hear()
+                except LoadFailed as refusal:  # is told when its turn comes; the others are measured all the same
+                    self._refusals[endpoint.name] = refusal
                 self._client_kb[endpoint.name] = (resident_kb(endpoint.pid) - before) / self._count
             yield endpoints
 
     def measure(self, site: Site, endpoint: Endpoint, seconds: int) -> Measurement:
+        if refusal := self._refusals.get(endpoint.name):
+            raise refusal
         return {**super().measure(site, endpoint, seconds), "idle_client_kb": self._client_kb[endpoint.name]}

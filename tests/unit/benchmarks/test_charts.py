@@ -10,6 +10,9 @@ import pytest
 
 from benchmarks.charts import draw_all
 from benchmarks.charts.scales import Linear, Logarithmic, tick_label
+from benchmarks.charts.svg import width_of
+
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def result(**figures: float) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def run(workloads: dict[str, Any]) -> dict[str, Any]:
 
 
 def words(path: Path) -> list[str]:
-    return [element.text or "" for element in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+    return [element.text or "" for element in ElementTree.parse(path).iter(f"{SVG}text")]
 
 
 def test_bars_say_ratio_and_figure(tmp_path: Path) -> None:
@@ -47,6 +50,18 @@ def test_lines_end_with_who_they_are_and_the_last_value(tmp_path: Path) -> None:
     drawn = draw_all(run(idle), tmp_path, "today-")
     assert [path.name for path in drawn] == ["today-clients.svg"]
     assert "gatehouse: 21.0" in words(drawn[0])
+
+
+def test_poolers_have_colours_of_their_own_and_the_legend_stays_on_the_page(tmp_path: Path) -> None:
+    names = [f"a pooler with number {number}" for number in range(5)]
+    document = run({"copy-in": {"title": "COPY", "results": {name: result(mb_s=100) for name in names}}})
+    document["roles"] = dict.fromkeys(names, "pooler")
+    [path] = draw_all(document, tmp_path)
+    root = ElementTree.parse(path).getroot()
+    legend = [text for text in root.iter(f"{SVG}text") if text.text in names]
+    assert len({text.get("y") for text in legend}) == 2
+    assert all(float(text.get("x", "0")) + width_of(text.text or "", 12) < 860 for text in legend)
+    assert len({rect.get("fill") for rect in root.iter(f"{SVG}rect") if rect.get("width") == "11.0"}) == 5
 
 
 def test_what_was_not_measured_is_not_drawn(tmp_path: Path) -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.endpoints import Endpoint, Role
+from benchmarks.load import process
+from benchmarks.load.process import LoadFailed, LoadProcess
 from benchmarks.load.wire import Conversation, Login, Refused, message, query, startup
+from proxy.auth.md5 import md5_password
 from proxy.auth.scram import ScramServer, ScramVerifier
 from proxy.wire import backend, codes, frontend
 
@@ -18,6 +22,21 @@ def test_it_proves_that_it_knows_the_password() -> None:
     challenge = server.first("SCRAM-SHA-256", first[5 + len(b"SCRAM-SHA-256\0") + 4 :])
     final, _ = client.receive(backend.authentication(codes.AUTH_SASL_CONTINUE, challenge))
     assert server.final(final[5:])
+
+
+def test_it_answers_who_asks_for_md5() -> None:
+    client = Conversation(LOGIN, "nonce")
+    answer, _ = client.receive(backend.authentication(codes.AUTH_MD5, b"salt"))
+    assert answer == frontend.password(md5_password(LOGIN.user, LOGIN.password, b"salt"))
+
+
+def test_a_task_that_tells_nothing_any_more_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = Endpoint("silent", Role.POOLER, 1, "login", "secret", None, "1")
+    with LoadProcess(endpoint, "storm", count=1) as storm:
+        storm.hear()
+        monkeypatch.setattr(process, "PATIENCE_S", 0)
+        with pytest.raises(LoadFailed, match=r"silent: .*too long a silence"):
+            storm.hear()
 
 
 def test_messages_may_come_in_pieces() -> None:

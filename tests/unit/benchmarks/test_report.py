@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from io import StringIO
+from typing import Any, cast
+
+from rich.console import Console
 
 from benchmarks.database import Database
-from benchmarks.endpoints import Endpoint, Role
+from benchmarks.endpoints import Ability, Endpoint, Role
 from benchmarks.measurement import Measurement, RunFailed
-from benchmarks.report import Spread, document, figure_of, ratio_of
-from benchmarks.rounds import Plan, measure_workload
+from benchmarks.report import Spread, document, figure_of, print_outcome, ratio_of
+from benchmarks.rounds import Outcome, Plan, measure_workload
 from benchmarks.site import Site, Workload
 
 OURS = Endpoint("ours", Role.GATEHOUSE, 1, "app.bench", "secret", None, "1")
 PEER = Endpoint("peer", Role.POOLER, 2, "login", "secret", None, "2")
 
 SITE = Site(cast(Database, None), [OURS, PEER], {})
+
+
+NEWCOMER = Endpoint("newcomer", Role.POOLER, 3, "login", "secret", None, "3", lacks=frozenset({Ability.SCRAM_LOGIN}))
 
 
 class Scripted(Workload):
@@ -33,7 +39,7 @@ class Scripted(Workload):
 
     @contextmanager
     def open(self, site: Site) -> Iterator[Sequence[Endpoint]]:
-        yield [OURS, PEER]
+        yield [one for one in (OURS, PEER, NEWCOMER) if one.name in self._values]
 
     def measure(self, site: Site, endpoint: Endpoint, seconds: int) -> Measurement:
         self.order.append(endpoint.name)
@@ -46,11 +52,25 @@ class Scripted(Workload):
         return "read it"
 
 
-def measured(workload: Scripted, rounds: int) -> dict[str, object]:
-    plan = Plan(rounds, 1, [workload])
-    outcome = measure_workload(SITE, workload, plan, lambda _: None)
-    results: dict[str, object] = document([OURS, PEER], [outcome], plan, {})["workloads"]["scripted"]["results"]
+def outcome_of(workload: Scripted, rounds: int = 1) -> Outcome:
+    return measure_workload(SITE, workload, Plan(rounds, 1, [workload]), lambda _: None)
+
+
+def recorded(outcome: Outcome) -> dict[str, Any]:
+    plan = Plan(1, 1, [outcome.workload])
+    workload: dict[str, Any] = document([OURS, PEER], [outcome], plan, {})["workloads"]["scripted"]
+    return workload
+
+
+def measured(workload: Scripted, rounds: int) -> dict[str, Any]:
+    results: dict[str, Any] = recorded(outcome_of(workload, rounds))["results"]
     return results
+
+
+def printed(outcome: Outcome) -> str:
+    console = Console(file=StringIO(), width=150)
+    print_outcome(console, outcome)
+    return cast(StringIO, console.file).getvalue()
 
 
 def test_a_ratio_is_taken_within_each_round_and_then_the_median() -> None:
@@ -81,3 +101,22 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on() -> None:
         "failure": "it fell over",
         "rounds": [None, {"tps": 20}],
     }
+
+
+def test_who_lacks_what_a_workload_needs_is_left_out_and_that_is_said() -> None:
+    workload = Scripted(ours=[20], peer=[10], newcomer=[])
+    workload.needs = frozenset({Ability.SCRAM_LOGIN})
+    outcome = outcome_of(workload)
+    assert workload.order == ["ours", "peer"]
+    assert outcome.failures == {}
+    assert recorded(outcome)["left_out"] == {"newcomer": "it takes no SCRAM from clients"}
+    assert "newcomer left out: it takes no SCRAM from clients" in printed(outcome)
+
+
+def test_all_are_compared_with_the_first_pooler_alone() -> None:
+    outcome = outcome_of(Scripted(ours=[20], peer=[10], newcomer=[5]))
+    assert recorded(outcome)["results"]["newcomer"]["ratio_to"] == {
+        "peer": {"tps": {"median": 0.5, "low": 0.5, "high": 0.5}}
+    }
+    assert "÷ peer" in printed(outcome)
+    assert "÷ newcomer" not in printed(outcome)
