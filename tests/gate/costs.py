@@ -8,6 +8,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Final
 
+from tests.gate.arrivals import LOGIN, Arrivals
 from tests.gate.budget import Costs
 from tests.gate.counting import Counts, counts_of, own_memory
 from tests.gate.stages import CoreStage, Show, Theatre, theatre
@@ -30,6 +31,7 @@ async def whole_costs() -> Costs:
             for story in STORIES:
                 costs[f"whole connection: {story.name}"] = counts_of(Show(await opened.stage(), story))
                 opened.send_away()
+            costs[LOGIN] = counts_of(Arrivals(opened))
             costs[IDLE_CLIENT] = await _idle_client(opened)
             return costs
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import proxy
-from tests.gate.stages import Action, Show, plainly
+from tests.gate.stages import Action, Performer, plainly
 
 Counts = dict[str, float]
 
@@ -32,6 +32,13 @@ _OWN: Final = (
     tracemalloc.Filter(True, str(_PROXY / "*")),
     tracemalloc.Filter(False, str(_PROXY / "observe" / "*")),
 )
+
+
+class Countable(Protocol):
+    """What can be done again and again."""
+
+    def transaction(self, perform: Performer) -> None:
+        """Once; what is the proxy's work goes through `perform`."""
 
 
 class _Instructions:
@@ -106,7 +113,7 @@ class _Peak:
         self.bytes = max(self.bytes, tracemalloc.get_traced_memory()[1] - before)
 
 
-def counts_of(show: Show) -> Counts:
+def counts_of(show: Countable) -> Counts:
     """What one transaction costs once caches are warm."""
     with _undisturbed():
         for _ in range(_WARM_UP):
@@ -130,14 +137,14 @@ def counts_of(show: Show) -> Counts:
     }
 
 
-def _peak_bytes(show: Show) -> int:
+def _peak_bytes(show: Countable) -> int:
     for _ in range(2):  # the first makes what is kept from one transaction to the next
         peak = _Peak()
         show.transaction(peak.perform)
     return peak.bytes
 
 
-def _left_behind(show: Show) -> tuple[float, float]:
+def _left_behind(show: Countable) -> tuple[float, float]:
     """Blocks of memory, and objects that only the collector frees, per transaction."""
     _collect_all()
     before = own_memory()[0]

@@ -35,7 +35,7 @@ Action = Callable[[bytes], None]
 Performer = Callable[[Action, bytes], None]
 """Calls what takes the bytes: the proxy's part of a story."""
 
-_PASSWORD: Final = "secret"
+PASSWORD: Final = "secret"
 _LOGIN_TURNS: Final = 2_000
 _PREPARED_ON_SERVER: Final = 100
 
@@ -132,7 +132,7 @@ class CoreStage(Play):
 # Whole connections.
 
 
-class _Link(Link):
+class Written(Link):
     """Takes what is written, at once."""
 
     def __init__(self, taken: list[bytes]) -> None:
@@ -162,7 +162,7 @@ class WholeStage:
         self.sent_to_client = sent_to_client
         self._client = client
         self._server = server
-        server.attach(_Link(self.sent_to_server))
+        server.attach(Written(self.sent_to_server))
 
     def from_client(self, data: bytes) -> None:
         self._client.data_received(data)
@@ -175,7 +175,7 @@ class Theatre:
     """A Gatehouse whose clients have no sockets."""
 
     def __init__(self, gatehouse: Gatehouse) -> None:
-        self._gatehouse = gatehouse
+        self.gatehouse = gatehouse
         self._pretend = _pretend()
         self._salted = SaltedPasswords()
         self._clients: list[ClientConnection] = []
@@ -183,7 +183,7 @@ class Theatre:
 
     def servers(self) -> list[ServerConnection]:
         """All server connections."""
-        return [server for servers in self._gatehouse._open.values() for server in servers]
+        return [server for servers in self.gatehouse._open.values() for server in servers]
 
     async def stage(self) -> WholeStage:
         """A client that is logged in, and the server."""
@@ -194,14 +194,14 @@ class Theatre:
 
     async def log_in(self) -> tuple[ClientConnection, list[bytes]]:
         """A client that is logged in, and where what it hears will be."""
-        client = self._gatehouse.client_connection(None, is_unix=True)
+        client = self.gatehouse.client_connection(None, is_unix=True)
         heard: list[bytes] = []
-        client.connection_made(_Link(heard), "unix")
+        client.connection_made(Written(heard), "unix")
         self._clients.append(client)
         login = ServerLogin(
             user="app.acme",
             database="any",
-            password=_PASSWORD,
+            password=PASSWORD,
             parameters={},
             is_tls=False,
             channel_binding=None,
@@ -264,7 +264,7 @@ async def _let_in(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 def _config(folder: Path, port: int) -> Path:
-    (folder / "secret").write_text(_PASSWORD)
+    (folder / "secret").write_text(PASSWORD)
     cluster = {"hosts": [f"127.0.0.1:{port}"], "user": "gatehouse", "tls": {"mode": "disable"}}
     document = {
         "listen": {"host": "127.0.0.1", "port": free_port()},
