@@ -1,4 +1,4 @@
-"""What a client costs that comes, logs in by SCRAM and leaves, its lines in the log included."""
+"""What a client costs that comes, logs in by SCRAM and leaves, but for its lines in the log."""
 
 from __future__ import annotations
 

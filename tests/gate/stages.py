@@ -269,6 +269,7 @@ def _config(folder: Path, port: int) -> Path:
     document = {
         "listen": {"host": "127.0.0.1", "port": free_port()},
         "http": None,
+        "log": {"connections": False},
         "pool": {"size": 1},
         "clusters": {"main": cluster},
         "users": {"app": {"password": {"file": "secret"}, "tenants": "*"}},
