@@ -59,8 +59,9 @@ class Loop(asyncio.SelectorEventLoop):
 
     def close(self) -> None:
         """Close it, and the poller's descriptor with it."""
+        if not self.is_running():  # else the next line complains
+            self.gatehouse_poller.close()
         super().close()
-        self.gatehouse_poller.close()
 
 
 def _nothing() -> None:

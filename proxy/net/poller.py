@@ -32,6 +32,8 @@ _ATTRIBUTE: Final = "gatehouse_poller"
 
 _WORK_PER_LOOK_S: Final = 0.00015
 """So long what was put off may take before those are served again who are ready: as long as a query itself takes."""
+_LEAST_WORK_PER_LOOK: Final = 8
+"""However long it takes, as on a machine that was stopped in between."""
 _EVENTS_OF_WORK: Final = 64
 """What that counts for, beside events."""
 
@@ -130,7 +132,12 @@ class Poller:
             self.loop.call_soon(self._go_on)
 
     def close(self) -> None:
-        """Watch nothing any more; to be called when what was watched is closed, and before the loop is."""
+        """Watch nothing any more; to be called when what was watched is closed, and before the loop is.
+
+        What was put off is done first: sockets that are to be closed are.
+        """
+        while self._put_off:
+            self._let_go_on(self._put_off.popleft())
         if self._epoll is None or self._epoll.closed:
             return
         if not self._is_shared:
@@ -180,21 +187,26 @@ class Poller:
                 return
 
     def _go_on(self) -> None:
-        """Let what was put off go on, one of it at least; what is put off meanwhile waits for the next time."""
+        """Let what was put off go on, some of it at least; what is put off meanwhile waits for the next time."""
         put_off = self._put_off
         until = monotonic() + _WORK_PER_LOOK_S
         left: i64 = len(put_off)
+        done: i64 = 0
         while left:
             left -= 1
-            try:
-                put_off.popleft().go_on()
-            except Exception as error:  # as in _tell
-                self._complain("what was put off failed", error)
-            if monotonic() >= until:
+            done += 1
+            self._let_go_on(put_off.popleft())
+            if done >= _LEAST_WORK_PER_LOOK and monotonic() >= until:
                 break
         self._is_called = not self._is_shared and len(put_off) > 0
         if self._is_called:
             self.loop.call_soon(self._go_on)
+
+    def _let_go_on(self, work: Work) -> None:
+        try:
+            work.go_on()
+        except Exception as error:  # as in _tell
+            self._complain("what was put off failed", error)
 
     def _complain(self, message: str, error: Exception) -> None:
         self.loop.call_exception_handler({"message": message, "exception": error})
