@@ -13,9 +13,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from typing import Final, Literal, TextIO, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor, WrappedLogger
@@ -58,15 +57,16 @@ def configure(format: LogFormat = "auto", level: str = "info", stream: TextIO | 
     render: Processor = _render_json if as_json else _console(colored)
     threshold = logging.getLevelNamesMapping()[level.upper()]
     lines = _Lines(stream)
+    processors = [*_processors(), render]
     structlog.configure(
-        processors=[*_processors(), render],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", lines)),
         cache_logger_on_first_use=False,
     )
     _configure_stdlib(stream, threshold, render)
     global _teller
-    _teller = _Teller(render, lines, threshold)
+    _teller = _Teller(processors, lines, threshold)
 
 
 def tell(level: int, event: str, fields: Mapping[str, object], *, always: bool = False) -> None:
@@ -82,21 +82,20 @@ def tell(level: int, event: str, fields: Mapping[str, object], *, always: bool =
 
 
 class _Teller:
-    """Does what `_processors` do, in their order, for what is no exception."""
+    """Runs the processors of every logger, without a logger's objects around them."""
 
-    def __init__(self, render: Processor, lines: _Lines, threshold: int) -> None:
+    def __init__(self, processors: Sequence[Processor], lines: _Lines, threshold: int) -> None:
         self.threshold = threshold
-        self._render = render
+        self._processors = processors
         self._lines = lines
 
     def tell(self, level: int, event: str, fields: Mapping[str, object]) -> None:
         """Write it."""
-        entry = {**fields, "level": _LEVEL_NAMES[level], "event": event}
-        for name, value in structlog.contextvars.get_contextvars().items():
-            entry.setdefault(name, value)
-        entry = redact_fields(entry)
-        entry["timestamp"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        self._lines.write(str(self._render(None, "", entry)) + "\n")
+        entry: Any = {**fields, "event": event}
+        method = _LEVEL_NAMES[level]
+        for process in self._processors:
+            entry = process(None, method, entry)
+        self._lines.write(f"{entry}\n")
 
 
 _teller: _Teller | None = None

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Final, cast
+from typing import Final
 
 from proxy.auth.scram import SaltedPasswords
-from proxy.client.connection import ClientConnection
 from proxy.client.turns import Turns
-from proxy.server.login import Compute, Send, ServerLogin
-from tests.gate.stages import PASSWORD, Performer, Theatre, Written
+from tests.gate.stages import Caller, Performer, Theatre
 
 LOGIN: Final = "whole connection: a login, and goodbye"
 
@@ -26,32 +24,8 @@ class Arrivals:
 
     def transaction(self, perform: Performer) -> None:
         """Come, log in, leave."""
-        heard: list[bytes] = []
-        link = Written(heard)
-        clients: list[ClientConnection] = []
-
-        def come(_: bytes) -> None:
-            clients.append(self._theatre.gatehouse.client_connection(None, is_unix=True))
-            clients[0].connection_made(link, "unix")
-
-        perform(come, b"")
-        (client,) = clients
-        login = ServerLogin(
-            user="app.acme",
-            database="any",
-            password=PASSWORD,
-            parameters={},
-            is_tls=False,
-            channel_binding=None,
-            salted=self._salted,
-        )
-        perform(client.data_received, login.start())
-        while client.session is None:
-            answer = b"".join(heard)
-            assert answer, "the login waits for a turn of the loop"
-            heard.clear()
-            for event in login.receive(answer):
-                if isinstance(event, Compute):
-                    (event,) = login.computed(event.work())
-                perform(client.data_received, cast(Send, event).data)
-        perform(lambda _: client.connection_lost(None), b"")
+        caller = Caller(self._theatre.gatehouse, self._salted)
+        caller.come(perform)
+        while not caller.is_in:
+            assert caller.answer(perform), "the login waits for a turn of the loop"
+        perform(lambda _: caller.client.connection_lost(None), b"")

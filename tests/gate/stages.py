@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import yaml
 
@@ -36,7 +36,6 @@ Performer = Callable[[Action, bytes], None]
 """Calls what takes the bytes: the proxy's part of a story."""
 
 PASSWORD: Final = "secret"
-_LOGIN_TURNS: Final = 2_000
 _PREPARED_ON_SERVER: Final = 100
 
 
@@ -171,6 +170,49 @@ class WholeStage:
         self._server.data_received(data)
 
 
+class Caller:
+    """A client that comes, and answers what it is asked until it is logged in by SCRAM."""
+
+    def __init__(self, gatehouse: Gatehouse, salted: SaltedPasswords) -> None:
+        self.heard: list[bytes] = []
+        self.client: ClientConnection
+        self._gatehouse = gatehouse
+        self._login = ServerLogin(
+            user="app.acme",
+            database="any",
+            password=PASSWORD,
+            parameters={},
+            is_tls=False,
+            channel_binding=None,
+            salted=salted,
+        )
+
+    @property
+    def is_in(self) -> bool:
+        """Whether it is logged in."""
+        return self.client.session is not None
+
+    def come(self, perform: Performer) -> None:
+        """Connect, and say who it is."""
+        perform(self._connect, b"")
+        perform(self.client.data_received, self._login.start())
+
+    def answer(self, perform: Performer) -> int:
+        """Answer what was heard since; returns how many bytes that was."""
+        heard = b"".join(self.heard)
+        self.heard.clear()
+        for event in self._login.receive(heard):
+            if isinstance(event, Compute):
+                (event,) = self._login.computed(event.work())
+            assert isinstance(event, Send), f"the login went wrong: {event}"
+            perform(self.client.data_received, event.data)
+        return len(heard)
+
+    def _connect(self, _: bytes) -> None:
+        self.client = self._gatehouse.client_connection(None, is_unix=True)
+        self.client.connection_made(Written(self.heard), "unix")
+
+
 class Theatre:
     """A Gatehouse whose clients have no sockets."""
 
@@ -194,35 +236,14 @@ class Theatre:
 
     async def log_in(self) -> tuple[ClientConnection, list[bytes]]:
         """A client that is logged in, and where what it hears will be."""
-        client = self.gatehouse.client_connection(None, is_unix=True)
-        heard: list[bytes] = []
-        client.connection_made(Written(heard), "unix")
-        self._clients.append(client)
-        login = ServerLogin(
-            user="app.acme",
-            database="any",
-            password=PASSWORD,
-            parameters={},
-            is_tls=False,
-            channel_binding=None,
-            salted=self._salted,
-        )
-        client.data_received(login.start())
-        while client.session is None:
-            answer = b"".join(heard)
-            heard.clear()
-            for event in login.receive(answer):
-                match event:
-                    case Send():
-                        client.data_received(event.data)
-                    case Compute():
-                        for more in login.computed(event.work()):
-                            client.data_received(cast(Send, more).data)
-                    case _:
-                        raise AssertionError(f"the login went wrong: {event}")
+        caller = Caller(self.gatehouse, self._salted)
+        caller.come(plainly)
+        self._clients.append(caller.client)
+        while not caller.is_in:
+            caller.answer(plainly)
             await asyncio.sleep(0)
-        heard.clear()
-        return client, heard
+        caller.heard.clear()
+        return caller.client, caller.heard
 
     def send_away(self) -> None:
         """All clients leave."""
