@@ -83,6 +83,7 @@ HOT_MODULES: Final = (
     "proxy/client/intake.py",
     "proxy/client/statements.py",
     "proxy/client/chunks.py",
+    "proxy/client/opening.py",
     "proxy/client/shortcut.py",
     "proxy/client/simple.py",
     "proxy/client/extended.py",

@@ -129,9 +129,15 @@ class FeatureRefused(ProxyError):
 
 
 class InvalidStatement(ProxyError):
-    """A prepared statement or portal is not there (26000), or is there already (42P05)."""
+    """A prepared statement is not there (26000), or is there already (42P05)."""
 
     sqlstate, kind = "26000", ErrorKind.PROTOCOL
+
+
+class InvalidPortal(ProxyError):
+    """A portal is not there."""
+
+    sqlstate, kind = "34000", ErrorKind.PROTOCOL
 
 
 class StatementOutdated(ProxyError):

@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.client.mending import CheckFirst, outdated
-from proxy.client.rewrite import BARE, BEGIN, Kind, Substitute, block_has_failed, goes_bare, residue
+from proxy.client.opening import run_begin
+from proxy.client.rewrite import BARE, BEGUN, Kind, Substitute, block_has_failed, goes_bare, residue
 from proxy.client.statements import ClientStatements, Statement, bound_value, bound_values
 from proxy.client.states import State
 from proxy.context import quoting
 from proxy.errors import (
     InTransaction,
+    InvalidPortal,
     LimitExceeded,
     ProtocolViolation,
     ProxyError,
@@ -347,7 +349,7 @@ class ExtendedProtocol:
 
     def _describe(self, message: bytes) -> None:
         if message[5:6] != b"S":
-            known = self.portals.get(message[6:-1][:_NAME_BYTES])
+            known = self._portal(message[6:-1])
             if known is None or known[0].columns is not None:
                 self._send(message, DESCRIBE)
             else:
@@ -404,10 +406,7 @@ class ExtendedProtocol:
     def _execute(self, message: bytes) -> None:
         session = self._session
         server = self._server()
-        if message[5] == 0:
-            known = self.portals.get(b"")
-        else:
-            known = self.portals.get(message[5 : message.find(b"\0", 5)][:_NAME_BYTES])
+        known = self._portal(b"" if message[5] == 0 else message[5 : message.find(b"\0", 5)])
         if known is None:
             self._send(message, EXECUTE)  # a cursor of DECLARE, or an error that PostgreSQL words itself
             return
@@ -479,6 +478,16 @@ class ExtendedProtocol:
         self._run_unseen(b"SHOW " + quoting.setting_name(name))
         self._send(frontend.execute(b""), EXECUTE | DROP | NOTED)
         server.ledger.notes.append(Capture(name))
+
+    def _portal(self, name: bytes) -> tuple[Statement, tuple[str | None, ...] | None] | None:
+        """What a portal runs; None for one that was not made by a Bind.
+
+        Raises InvalidPortal where the client made no unnamed one: the server may have the context's.
+        """
+        known = self.portals.get(name[:_NAME_BYTES])
+        if known is None and len(name) == 0:
+            raise InvalidPortal('portal "" does not exist')
+        return known
 
     def _close_statement(self, message: bytes) -> None:
         name = message[6:-1]
@@ -566,8 +575,8 @@ class ExtendedProtocol:
         server.prepared.unnamed = None
         server.ledger.parses.append(ParseRecord(b"", None))
         server.ledger.units.extend((PARSE | DROP | INJECTED, BIND | DROP | INJECTED, EXECUTE | DROP | INJECTED | NOTED))
-        server.ledger.notes.append(Effect(BEGIN))
-        session.send(frontend.parse(b"", session.deferred) + frontend.bind(b"", b"", ()) + frontend.execute(b""))
+        server.ledger.notes.append(BEGUN)
+        session.send(run_begin(session.deferred))
 
     def _reply_locally(self, reply: LocalReply) -> None:
         """Answer in the client's order: at once if nothing is owed, else when its turn comes."""

@@ -39,6 +39,11 @@ class Replies:
         self._changed = False
         self._touched: set[str] = set()  # settings changed since the last ReadyForQuery
 
+    @property
+    def has_news(self) -> bool:
+        """Whether the client has to be told of settings at the end of its transaction."""
+        return self._changed or len(self._touched) > 0
+
     # LedgerOwner.
 
     def statement_completed(self, effect: Effect, tag: bytes) -> None:

@@ -35,6 +35,7 @@ NOTED_KINDS = ENDS_TRANSACTION | CHAINS | {Kind.SAVEPOINT, Kind.RELEASE, Kind.RO
 
 BEGIN: Final = Statement(Kind.BEGIN, 0, 0, command="BEGIN")
 """Stands for a BEGIN that was deferred."""
+BEGUN: Final = Effect(BEGIN)
 
 
 class Progress:
@@ -246,7 +247,7 @@ class Rewriter:
         done = 0
         if self.begin:
             self._insert(self.begin + b"; ", [STATEMENT | DROP | NOTED | INJECTED])
-            self._notes.append(Effect(BEGIN))
+            self._notes.append(BEGUN)
         for statement in statements:
             self._keep(text[done : statement.start])
             self._add(statement, text[statement.start : statement.end])

@@ -17,7 +17,7 @@ from proxy.client.keeping import Keeping
 from proxy.client.mending import MAX_MENDED_BYTES
 from proxy.client.ports import Clock, SessionSink
 from proxy.client.replies import Replies
-from proxy.client.rewrite import BEGIN, Progress
+from proxy.client.rewrite import BEGUN, Progress
 from proxy.client.shortcut import Shortcut
 from proxy.client.simple import SimpleProtocol
 from proxy.client.states import State
@@ -30,7 +30,7 @@ from proxy.guard.verdicts import Verdict, VerdictCache
 from proxy.observe.counters import TrafficStats
 from proxy.server.ports import ServerPort
 from proxy.server.prepared import StatementCatalog
-from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, SYNC, Effect
+from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, SYNC
 from proxy.tenants.model import PoolMode, Tenant
 from proxy.wire import backend, codes, frontend
 
@@ -73,6 +73,8 @@ class SessionShared:
     defers_begin: bool = True
 
 
+_BEGUN: Final[bytes] = backend.command_complete(b"BEGIN") + backend.READY[codes.IN_TRANSACTION]
+_STARTED: Final[bytes] = backend.command_complete(b"START TRANSACTION") + backend.READY[codes.IN_TRANSACTION]
 _SESSION: Final = PoolMode.SESSION  # an Enum's member is dear to look up
 _INJECTED_STATEMENT: Final = STATEMENT | DROP | INJECTED
 _INJECTED_QUERY: Final = QUERY | DROP | INJECTED
@@ -245,6 +247,10 @@ class Session:
             self.sink.to_client(answer)
             if ledger.status == codes.IDLE:
                 self.progress.in_place = self.is_session
+                if len(self.extended.portals):
+                    self.extended.portals.clear()
+            elif len(self.deferred):
+                self.deferred = b""
             self._segment_done(ledger.status, server)
             return
         out = ledger.out
@@ -442,10 +448,22 @@ class Session:
         self.settings.base = builder.build(self.tenant, {}).settings if effective else context.settings
         self.wanted = context.lasting if self.is_session else context.followed
 
-    def defer(self, begin: bytes) -> None:
-        """The client's transaction begins; PostgreSQL will hear of it with the first statement."""
-        self.deferred = begin
+    @property
+    def may_defer(self) -> bool:
+        """Whether PostgreSQL need not hear now of a transaction that begins."""
+        return (
+            self.server is None
+            and self.status == codes.IDLE
+            and self.shared.defers_begin
+            and not self.keeps
+            and not self.policy.transactions_refused
+        )
+
+    def defer(self, text: bytes) -> bytes:
+        """The client's transaction begins; PostgreSQL will hear of it with the first statement. Returns the answer."""
+        self.deferred = text.strip(b"; \t\r\n\f\v")
         self.status = codes.IN_TRANSACTION
+        return _STARTED if self.deferred[0] in b"sS" else _BEGUN
 
     def end_block(self) -> None:
         """The client's transaction is over, and PostgreSQL never heard of it."""
@@ -461,7 +479,7 @@ class Session:
         """Send a deferred BEGIN by itself, for what can not go together with it; nothing is sent until it has run."""
         self.begin_segment()
         server.ledger.units.extend((STATEMENT | DROP | NOTED | INJECTED, QUERY | DROP | INJECTED))
-        server.ledger.notes.append(Effect(BEGIN))
+        server.ledger.notes.append(BEGUN)
         server.prepared.unnamed = None
         self.send(frontend.query(self.deferred))
         self.cancel_is_held = True

@@ -1,8 +1,10 @@
 """The short way for what most clients send most of the time: one unremarkable statement in one chunk.
 
 A Query, or a Bind, Describe, Execute and Sync of a statement that the server holds or is given in front, is looked at as a
-whole: no frame is cut out, no unit handled by itself. What goes to the server is, byte for byte, what `simple.py` and
-`extended.py` would send, and whatever is not exactly of this kind is left to them.
+whole: no frame is cut out, no unit handled by itself. So are the BEGIN in front of such statements and the end of their
+transaction. What goes to the server is, byte for byte, what `simple.py` and `extended.py` would send, and whatever is not
+exactly of this kind is left to them. One thing is done here alone, where a batch is seen as a whole: a prepared BEGIN is
+deferred, as one in a Query is.
 """
 
 from __future__ import annotations
@@ -22,23 +24,18 @@ from proxy.client.chunks import (
     look_at_batch,
 )
 from proxy.client.mending import MAX_MENDED_BYTES
+from proxy.client.opening import BATCH_SHAPES, BEGIN_QUERY_UNITS, BEGINS, HAS_CONTEXT, IS_PARSED, QUERY_UNITS, Opening
+from proxy.client.rewrite import BEGUN
 from proxy.client.states import State
 from proxy.guard.shapes import HAS_SHAPE_IS_CHEAP, has_shape
-from proxy.server.expected import (
-    BATCH_ANSWER,
-    BEHIND_CONTEXT,
-    BEHIND_PARSE,
-    DESCRIBED_ANSWER,
-    MOST_SETS,
-    behind_sets,
-)
-from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, PARSE, QUERY, STATEMENT, SYNC, ParseRecord
-from proxy.wire import codes
+from proxy.server.expected import BATCH_ANSWER, DESCRIBED_ANSWER, MOST_SETS, QUERY_ANSWER, behind_sets
+from proxy.server.units import BIND, DESCRIBE, EXECUTE, NOTED, QUERY, STATEMENT, SYNC, Effect, ParseRecord
+from proxy.wire import backend, codes
 
 if TYPE_CHECKING:
     from proxy.client.session import Session
     from proxy.client.statements import Statement
-    from proxy.context.context import Context
+    from proxy.guard.verdicts import Verdict
     from proxy.server.ports import ServerPort
 
 _LOOK_AT_BATCH: Final = look_at_batch
@@ -51,54 +48,36 @@ _BEHIND_TEXT: Final = 1
 
 _NUL: Final = 0
 
-_IS_PARSED: Final = 2  # beside DESCRIBED
-_HAS_CONTEXT: Final = 4
+_NO_PARAMETERS: Final = frozenset((bytes(6), bytes(4) + b"\0\1\0\0", bytes(4) + b"\0\1\0\1"))
+"""The end of a Bind without parameters; a format of results may be given though there are none."""
 
-
-def _batch_shapes() -> list[tuple[int, tuple[int, ...]]]:
-    """The answer to expect and the units of a batch, by what is in it."""
-    shapes = []
-    for shape in range(8):
-        answer = DESCRIBED_ANSWER if shape & DESCRIBED else BATCH_ANSWER
-        units = [BIND, *([DESCRIBE] if shape & DESCRIBED else []), EXECUTE, SYNC]
-        if shape & _IS_PARSED:
-            answer += BEHIND_PARSE
-            units = [PARSE, *units]
-        if shape & _HAS_CONTEXT:
-            answer += BEHIND_CONTEXT
-            units = [BIND | DROP | INJECTED, EXECUTE | DROP | INJECTED, *units]
-        shapes.append((answer, tuple(units)))
-    return shapes
-
-
-_BATCH_SHAPES: Final[list[tuple[int, tuple[int, ...]]]] = _batch_shapes()
-
-_QUERY_UNITS: Final[list[tuple[int, ...]]] = [
-    (*[STATEMENT | DROP | INJECTED] * sets, QUERY) for sets in range(MOST_SETS + 1)
+_BOUND: Final[list[bytes]] = [backend.BIND_COMPLETE, backend.BIND_COMPLETE + backend.NO_DATA]
+"""What is answered before the Execute of something without a result, by DESCRIBED."""
+_END_SHAPES: Final[list[tuple[int, tuple[int, ...]]]] = [
+    (BATCH_ANSWER, (BIND, EXECUTE | NOTED, SYNC)),
+    (DESCRIBED_ANSWER, (BIND, DESCRIBE, EXECUTE | NOTED, SYNC)),
 ]
-"""The units of a Query of one statement behind so many SET LOCALs."""
+"""The answer to expect and the units of a batch that ends a transaction, by DESCRIBED."""
+_END_UNITS: Final = (STATEMENT | NOTED, QUERY)
+"""The same of a Query."""
 
 
 class Shortcut:
     """The short way of one session."""
 
-    __slots__ = ("_context", "_head", "_name", "_rest", "_session", "_shape")
+    __slots__ = ("_name", "_opening", "_session", "_shape")
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._opening = Opening(session)
         self._name = b""  # of the statement that was run last: the next one is often the same
         self._shape = b""  # of the last Query's text, if all texts of that shape are unremarkable
-        # What was put in front of the last Query, by which context, and how many bytes followed: values differ, most often
-        # not in length.
-        self._head = b""
-        self._context: Context | None = None
-        self._rest = 0
 
     def take(self, data: bytes) -> bool:
         """Handle `data`, a chunk that came when nothing was waiting; False if it has to go the long way."""
         session = self._session
         if session.state == State.IDLE:
-            if session.status != codes.IDLE:
+            if session.status != codes.IDLE and len(session.deferred) == 0:
                 return False
         elif session.state != State.HELD or not session.progress.in_place or session.status == codes.FAILED:
             return False
@@ -107,27 +86,31 @@ class Shortcut:
     def take_held_back(self) -> bool:
         """The server is here that a chunk has waited for: as `take`."""
         session = self._session
-        if session.state != State.HELD or session.status != codes.IDLE or session.intake.is_streaming:
+        if session.state != State.HELD or session.intake.is_streaming:
+            return False
+        if session.status != codes.IDLE and len(session.deferred) == 0:
             return False
         return self._handle(session.intake.reader.whole)
 
     def _handle(self, data: bytes) -> bool:
         session = self._session
-        if len(session.deferred) or session.keeping.must_establish or session.extended.is_skipping:
+        if session.keeping.must_establish or session.extended.is_skipping:
             return False
         size = len(data)
         if (
-            size <= LEAST_BIND_BYTES
+            size <= _BEFORE_TEXT
             or size > MAX_MENDED_BYTES
             or size > session.limits.max_query_bytes
             or size > session.limits.max_message_bytes
         ):
             return False
+        if data[0] == codes.QUERY:
+            return self._query(data)
+        if size <= LEAST_BIND_BYTES:
+            return False
         if data[0] == codes.BIND:
             return self._batch(data)
-        if data[0] == codes.PARSE:
-            return self._parsed_batch(data)
-        return data[0] == codes.QUERY and self._query(data)
+        return data[0] == codes.PARSE and self._parsed_batch(data)
 
     def _batch(self, data: bytes) -> bool:
         """Bind of the unnamed portal to a statement with a name, Describe or not, Execute, Sync."""
@@ -138,22 +121,23 @@ class Shortcut:
         if not look & SAME_NAME:
             self._name = data[6:name_end]
         shape = int(look & DESCRIBED)
+        low: i64 = data[3]
+        bind_end: i64 = data[4]
+        bind_end += low * 256 + 1
         session = self._session
         statement = session.extended.own.names.get(self._name)
-        if statement is None or not self._is_for_us(statement, shape):
+        if statement is None:
             return False
+        if not self._is_for_us(statement, shape):
+            return self._controlling_batch(data, statement, shape, int(name_end), int(bind_end))
         server = self._server_for(data)
         if server is None:
             return True
         if not self._has_context(server) or not server.prepared.touch(statement.server_name):
             session.pump()
             return True
-        low: i64 = data[3]
-        bind_end: i64 = data[4]
-        bind_end += low * 256 + 1
         head = statement.head_of_bind(int(bind_end - name_end))
-        context = b"" if session.progress.in_place else session.context.bind_execute
-        written = _ASSEMBLE(context, head, data, int(name_end))
+        written = _ASSEMBLE(self._open_batch(server), head, data, int(name_end))
         self._send_batch(server, written, shape, statement)
         return True
 
@@ -184,26 +168,37 @@ class Shortcut:
         if not self._has_context(server):
             session.pump()
             return True
+        opening = self._open_batch(server)
         server.ledger.parses.append(ParseRecord(b"", b"", own.next_order(), own.unnamed))
         server.prepared.unnamed = own.unnamed = statement
-        written = data if session.progress.in_place else session.context.bind_execute + data
-        self._send_batch(server, written, shape | _IS_PARSED, statement)
+        self._send_batch(server, opening + data if len(opening) else data, shape | IS_PARSED, statement)
         return True
 
     def _is_for_us(self, statement: Statement, shape: int) -> bool:
-        """Whether a statement can be run with no more ado; what a Describe says of it must be known already."""
-        session = self._session
-        return (
-            statement.verdict.is_unremarkable
-            and statement.note is None
-            and statement.version == session.shared.catalog.schema_version
-            and (not shape & DESCRIBED or statement.columns is not None)
+        """Whether a statement can be run with no more ado."""
+        return statement.verdict.is_unremarkable and statement.note is None and self._is_current(statement, shape)
+
+    def _is_current(self, statement: Statement, shape: int) -> bool:
+        """Whether nothing has to be found out of it: what a Describe says must be known already."""
+        return statement.version == self._session.shared.catalog.schema_version and (
+            not shape & DESCRIBED or statement.columns is not None
         )
 
     def _has_context(self, server: ServerPort) -> bool:
         """Whether the context is in place, or can be put there by a statement that the server holds."""
         session = self._session
         return session.progress.in_place or session.context.statement_name in server.prepared
+
+    def _open_batch(self, server: ServerPort) -> bytes:
+        """What has to come in front of a batch; a BEGIN is noted."""
+        session = self._session
+        if session.progress.in_place:
+            return b""
+        if len(session.deferred):
+            server.prepared.unnamed = None
+            server.ledger.parses.append(ParseRecord(b"", None))
+            server.ledger.notes.append(BEGUN)
+        return self._opening.of_batch()
 
     def _send_batch(self, server: ServerPort, written: bytes, shape: int, statement: Statement) -> None:
         session = self._session
@@ -212,7 +207,9 @@ class Shortcut:
         if session.status == codes.IN_TRANSACTION:
             session.extended.portals[b""] = (statement, None)
         must_inject = not session.progress.in_place
-        answer, units = _BATCH_SHAPES[shape | _HAS_CONTEXT if must_inject else shape]
+        if must_inject:
+            shape |= BEGINS if len(session.deferred) else HAS_CONTEXT
+        answer, units = BATCH_SHAPES[shape]
         self._send(server, written, answer, units, must_inject=must_inject)
 
     def _query(self, data: bytes) -> bool:
@@ -225,9 +222,12 @@ class Shortcut:
             return False
         if len(self._shape) == 0 or not _HAS_SHAPE(data, _BEFORE_TEXT, _BEHIND_TEXT, self._shape):
             text = data[_BEFORE_TEXT:-_BEHIND_TEXT]
-            verdicts = session.shared.verdicts
-            if _NUL in text or not verdicts.verdict(text).is_unremarkable:
+            if _NUL in text:
                 return False
+            verdicts = session.shared.verdicts
+            verdict = verdicts.verdict(text)
+            if not verdict.is_unremarkable:
+                return self._controlling_query(data, text, verdict)
             if _remembers_shapes:
                 self._shape = verdicts.shape
         server = self._server_for(data)
@@ -235,23 +235,23 @@ class Shortcut:
             return True
         # Not before: a tenant that has moved is noticed when a server is asked for.
         context = session.context
-        if context.statements > MOST_SETS:
+        if context.statements >= MOST_SETS:  # there may be a BEGIN, too
             session.pump()
             return True
-        session.intake.reader.clear()
-        session.extended.own.unnamed = None
-        server.prepared.unnamed = None
+        self._forget_unnamed(server)
         if session.progress.in_place:
-            self._send(server, data, behind_sets(0), _QUERY_UNITS[0], must_inject=False)
+            self._send(server, data, QUERY_ANSWER, QUERY_UNITS[0], must_inject=False)
             return True
-        if length != self._rest or context is not self._context:
-            new_length = int(length) + len(context.prefix)
-            self._head = (codes.QUERY << 32 | new_length).to_bytes(5, "big") + context.prefix
-            self._context, self._rest = context, int(length)
-        written = _ASSEMBLE(self._head, b"", data, _BEFORE_TEXT)
-        server.ledger.positions = context.prefix_length
+        written = _ASSEMBLE(self._opening.of_query(int(length)), b"", data, _BEFORE_TEXT)
+        ledger = server.ledger
         sets = context.statements
-        self._send(server, written, behind_sets(sets), _QUERY_UNITS[sets], must_inject=True)
+        ledger.positions = context.prefix_length
+        if len(session.deferred):
+            ledger.positions = self._opening.begin_length + context.prefix_length
+            ledger.notes.append(BEGUN)
+            self._send(server, written, behind_sets(sets + 1), BEGIN_QUERY_UNITS[sets], must_inject=True)
+        else:
+            self._send(server, written, behind_sets(sets), QUERY_UNITS[sets], must_inject=True)
         return True
 
     def _server_for(self, data: bytes) -> ServerPort | None:
@@ -270,15 +270,83 @@ class Shortcut:
         session.pump()
         return None
 
+    def _forget_unnamed(self, server: ServerPort) -> None:
+        """A Query is about to be sent, which drops the unnamed statement."""
+        session = self._session
+        session.intake.reader.clear()
+        session.extended.own.unnamed = None
+        server.prepared.unnamed = None
+
     def _send(
         self, server: ServerPort, written: bytes, answer: int, units: tuple[int, ...], *, must_inject: bool
     ) -> None:
         session = self._session
-        session.start(server)
-        session.state = State.BUSY
         if must_inject:
             session.progress.in_place = True
             session.stats.context_injections += 1
-        server.ledger.expect(answer, session.status, units)
+        self._send_for(session.status, server, written, answer, units)
+
+    def _send_for(self, status: int, server: ServerPort, written: bytes, answer: int, units: tuple[int, ...]) -> None:
+        """Send what will most probably leave the transaction in this status."""
+        session = self._session
+        session.start(server)
+        session.state = State.BUSY
+        server.ledger.expect(answer, status, units)
         session.last_write = written
         server.write(written)
+
+    # Beginning and ending a transaction.
+
+    def _controlling_batch(self, data: bytes, statement: Statement, shape: int, name_end: int, bind_end: int) -> bool:
+        """As `_batch`, of a statement that is no unremarkable query."""
+        verdict = statement.verdict
+        if verdict.can_be_deferred:
+            return data[name_end + 1 : bind_end] in _NO_PARAMETERS and self._begin(statement.text, _BOUND[shape])
+        server = self._server_to_end()
+        if not verdict.ends_block or server is None or not self._is_current(statement, shape):
+            return False
+        if not server.prepared.touch(statement.server_name):
+            return False
+        self._session.extended.in_batch = True
+        server.ledger.notes.append(Effect(verdict.single))
+        written = _ASSEMBLE(b"", statement.head_of_bind(bind_end - name_end), data, name_end)
+        answer, units = _END_SHAPES[shape]
+        self._send_for(codes.IDLE, server, written, answer, units)
+        return True
+
+    def _controlling_query(self, data: bytes, text: bytes, verdict: Verdict) -> bool:
+        """As `_query`, of a text that is no unremarkable query."""
+        if verdict.can_be_deferred:
+            self._session.extended.own.unnamed = None
+            return self._begin(text, b"")
+        server = self._server_to_end()
+        if not verdict.ends_block or server is None:
+            return False
+        self._forget_unnamed(server)
+        server.ledger.notes.append(Effect(verdict.single))
+        self._send_for(codes.IDLE, server, data, QUERY_ANSWER, _END_UNITS)
+        return True
+
+    def _begin(self, text: bytes, before: bytes) -> bool:
+        """Defer a BEGIN; `before`: what the client is told in front of its tag."""
+        session = self._session
+        if session.state != State.IDLE or not session.may_defer:
+            return False
+        answer = before + session.defer(text)
+        session.stats.sent_bytes += len(answer)
+        session.sink.to_client(answer)
+        return True
+
+    def _server_to_end(self) -> ServerPort | None:
+        """The server on which the transaction can be ended, and the client's settings will be what they were; or None."""
+        session = self._session
+        if (
+            session.status != codes.IN_TRANSACTION
+            or len(session.deferred)
+            or session.keeps
+            or not session.progress.in_place
+            or session.settings.is_touched
+            or session.replies.has_news
+        ):
+            return None
+        return session.server

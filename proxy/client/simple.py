@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from proxy.client.rewrite import BEGIN, Kind, Progress, Rewriter, block_has_failed, goes_bare, residue
+from proxy.client.rewrite import BEGUN, Kind, Progress, Rewriter, block_has_failed, goes_bare, residue
 from proxy.client.states import State
 from proxy.errors import ContextProtected, FeatureRefused, ProtocolViolation, ProxyError
 from proxy.guard.rules import judge
@@ -119,10 +119,10 @@ class SimpleProtocol:
         """Send a plain Query behind the BEGIN that was deferred, in one string: if that fails, nothing runs."""
         session = self._session
         context = session.context
-        prefix = session.deferred.rstrip(b"; \t\r\n") + b"; " + context.prefix
+        prefix = session.deferred + b"; " + context.prefix
         ledger = server.ledger
         ledger.units.append(STATEMENT | DROP | NOTED | INJECTED)
-        ledger.notes.append(Effect(BEGIN))
+        ledger.notes.append(BEGUN)
         ledger.units.extend([STATEMENT | DROP | INJECTED] * context.statements)
         ledger.units.append(QUERY)
         ledger.positions = len(prefix) - len(context.prefix) + context.prefix_length
@@ -135,16 +135,14 @@ class SimpleProtocol:
         session = self._session
         kind = verdict.single.kind if verdict.single is not None else -1
         if session.status == codes.IDLE:
-            if session.shared.defers_begin and not session.keeps and verdict.can_be_deferred:
+            if verdict.can_be_deferred and session.may_defer:
                 reader.take_frame()
-                session.defer(text.strip(b"; \t\r\n\f\v"))
-                tag = b"START TRANSACTION" if text.lstrip()[:1] in b"sS" else b"BEGIN"
-                session.reply(backend.command_complete(tag) + backend.READY[codes.IN_TRANSACTION])
+                session.reply(session.defer(text))
                 return True
             return False
         if not verdict.statements:
             answer = backend.EMPTY_QUERY
-        elif kind == Kind.COMMIT or kind == Kind.ROLLBACK:
+        elif (kind == Kind.COMMIT or kind == Kind.ROLLBACK) and (verdict.ends_block or session.status == codes.FAILED):
             has_failed = session.status == codes.FAILED
             session.end_block()
             answer = backend.command_complete(b"ROLLBACK" if has_failed or kind == Kind.ROLLBACK else b"COMMIT")

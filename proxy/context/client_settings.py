@@ -42,6 +42,11 @@ class ClientSettings:
         return self.startup[name] if name in self.startup else self.base.get(name)
 
     @property
+    def is_touched(self) -> bool:
+        """Whether the end of the transaction under way has anything to keep or to forget, if only a savepoint."""
+        return len(self._levels) > 0
+
+    @property
     def has_pending(self) -> bool:
         """Whether the transaction under way changed anything."""
         return any(level for _, level in self._levels)

@@ -70,6 +70,9 @@ _PLAIN_BEGIN: Final = re.compile(
     rb"(?:\s+isolation\s+level\s+(?:read\s+(?:un)?committed|repeatable\s+read))?(?:\s*,?\s*read\s+only)?\s*;?\s*",
     re.IGNORECASE,
 )
+_PLAIN_END: Final = re.compile(
+    rb"\s*(?:commit|end|rollback|abort)(?:\s+(?:work|transaction))?(?:\s+and\s+no\s+chain)?\s*;?\s*", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,7 @@ class Verdict:
     is_ordinary: one statement that does nothing to the session or the transaction, and can run anywhere.
     is_unremarkable: and no rule could ever refuse it.
     can_be_deferred: it begins a transaction, can not fail, and nobody can tell when it ran.
+    ends_block: it is a COMMIT or a ROLLBACK that can be read, and nothing else.
     """
 
     statements: tuple[Statement, ...]
@@ -97,6 +101,7 @@ class Verdict:
     has_transaction_control: bool
     leaves_traces: bool
     can_be_deferred: bool
+    ends_block: bool
     is_ordinary: bool
     is_unremarkable: bool
 
@@ -123,7 +128,7 @@ class Verdict:
 
 def _query(command: str) -> Verdict:
     statement = Statement(StatementKind.ORDINARY, 0, WHOLE_TEXT, command=command)
-    return Verdict((statement,), True, statement, Taint.NONE, "", False, False, False, False, True, True)
+    return Verdict((statement,), True, statement, Taint.NONE, "", False, False, False, False, False, True, True)
 
 
 _QUERIES: Final[dict[str, Verdict]] = {
@@ -154,6 +159,7 @@ def examine(text: bytes) -> Verdict:
         has_transaction_control=any(statement.kind in _TRANSACTION_CONTROL for statement in statements),
         leaves_traces=any(_leaves_traces(statement) for statement in statements),
         can_be_deferred=_PLAIN_BEGIN.fullmatch(text) is not None,
+        ends_block=_PLAIN_END.fullmatch(text) is not None,
         is_ordinary=is_ordinary,
         is_unremarkable=is_ordinary and not needs_rules,
     )

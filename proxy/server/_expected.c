@@ -5,7 +5,7 @@
 
 #define END 15
 #define DROPPED 16
-#define STATES 128
+#define STATES 256
 #define COMMAND_COMPLETE 'C'
 
 /* Where the client's part begins; -1 if this is not exactly the whole of what is expected. */

@@ -32,6 +32,8 @@ BEHIND_CONTEXT: Final = 16
 _CONTEXT_ROW: Final = 32
 _CONTEXT_END: Final = 48
 _SETS: Final = 64
+BEHIND_BEGIN: Final = 128
+"""Added to BEHIND_CONTEXT and these: the answers to a Parse, Bind and Execute of BEGIN come before that."""
 MOST_SETS: Final = 63
 """How many SET LOCALs an expected answer can begin with."""
 
@@ -42,7 +44,7 @@ def behind_sets(count: int) -> int:
 
 
 def _transitions() -> bytes:
-    table = bytearray(128 * 256)
+    table = bytearray(256 * 256)
 
     def lead(state: int, types: bytes, to: int) -> None:
         for code in types:
@@ -66,6 +68,9 @@ def _transitions() -> bytes:
         lead(BEHIND_CONTEXT + answer, b"2", _CONTEXT_ROW + answer)
         lead(_CONTEXT_ROW + answer, b"D", _CONTEXT_END + answer)
         lead(_CONTEXT_END + answer, b"C", answer)
+        lead(BEHIND_BEGIN + BEHIND_CONTEXT + answer, b"1", BEHIND_BEGIN + _CONTEXT_ROW + answer)
+        lead(BEHIND_BEGIN + _CONTEXT_ROW + answer, b"2", BEHIND_BEGIN + _CONTEXT_END + answer)
+        lead(BEHIND_BEGIN + _CONTEXT_END + answer, b"C", BEHIND_CONTEXT + answer)
     for count in range(1, MOST_SETS + 1):
         lead(_SETS + count, b"C", _SETS + count - 1 if count > 1 else QUERY_ANSWER)
     return bytes(table)

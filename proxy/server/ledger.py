@@ -213,6 +213,8 @@ class Ledger:
         self._units_ahead = _NO_UNITS
         if len(self.parses):
             self.parses.clear()
+        if len(self.notes):
+            self.notes.clear()
         self._data = b""
         self.status = status
         self.positions = 0

@@ -62,6 +62,11 @@ class Prepared(Generic[V]):
         return self._head
 
     @property
+    def text(self) -> bytes:
+        """The statement's text as servers are given it."""
+        return self._body[: self._body.index(0)]
+
+    @property
     def size_bytes(self) -> int:
         """About what it takes in memory."""
         return len(self._body) + len(self.parse)

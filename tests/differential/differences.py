@@ -62,7 +62,9 @@ DIFFERENCES: Final = {
     ),
     "deferred begin": Difference(
         "A plain BEGIN is answered at once and sent with the first statement",
-        "now() is the time of that statement, not of BEGIN; a transaction without statements never reaches PostgreSQL.",
+        "now() is the time of that statement, not of BEGIN; a transaction without statements never reaches PostgreSQL. If the "
+        "first statement is a Query that can not be read, or one that is refused, the transaction has failed as ever, and "
+        "whatever comes before its end gives 25P02: what PostgreSQL finds to be another error, and COMMIT AND CHAIN.",
         "It saves a round trip, and no server is held while the client thinks. pool.defer_begin: false turns it off.",
     ),
     "prepared before a change": Difference(

@@ -432,6 +432,16 @@ batches(
     run("ROLLBACK"),
 )
 batches("portal ends with the transaction", p("SELECT 1") + b(portal="c1"), e("c1"))
+batches("unnamed portal that was not bound", p("SELECT 1") + d("P"), p("SELECT 1") + e(), e(), d("P"))
+script(
+    "unnamed portal that was not bound in a block",
+    q("BEGIN"),
+    p("SELECT 1") + d("P") + s,
+    e() + s,
+    q("ROLLBACK"),
+    e() + s,
+)
+batches("unnamed portal after the end of its block", run("BEGIN"), run("SELECT 1"), run("COMMIT"), e())
 batches("portal twice", p("SELECT 1") + b(portal="c1") + b(portal="c1"))
 batches(
     "two portals",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -47,7 +47,7 @@ from tests.fuzz import corpus
 from tests.fuzz.mutations import chunks, split_frames, spoil
 from tests.fuzz.pretend import Breach, Pretend
 from tests.support import messages as m
-from tests.support.playbook import BASELINE, Did, FakeServer, Play
+from tests.support.playbook import BASELINE, Did, FakeServer, Play, shared_by_sessions
 
 Property = Callable[[Random], None]
 
@@ -73,8 +73,8 @@ class _Wire:
 class _Stage(Play):
     """A session whose servers are pretended ones, and clean when it gets them."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, defers_begin: bool) -> None:
+        super().__init__(shared=shared_by_sessions(defers_begin=defers_begin))
         self.outcome = Outcome()
         self.wires: dict[FakeServer, _Wire] = {}
         self.is_waiting = False
@@ -114,14 +114,18 @@ LOST: Final = "server lost"
 
 
 def converse(
-    client_chunks: Sequence[bytes], order: Random | None = None, answer: Callable[[bytes], bytes] | None = None
+    client_chunks: Sequence[bytes],
+    order: Random | None = None,
+    answer: Callable[[bytes], bytes] | None = None,
+    *,
+    defers_begin: bool = False,
 ) -> Outcome:
     """Have a client's chunks meet a pretended PostgreSQL, until everything is said or somebody hung up.
 
     With `order` the network delivers now this, now that; without it the server answers everything at once. `answer`
     may change what the server says.
     """
-    stage = _Stage()
+    stage = _Stage(defers_begin=defers_begin)
     stage.waits = order is not None and order.randrange(2) == 0
     unsent = list(client_chunks)
     while not stage.outcome.end:
@@ -163,7 +167,8 @@ def _script(rng: Random) -> list[bytes]:
 def client_streams(rng: Random) -> None:
     """Whatever a client sends, however it is cut, and whenever the server answers: the same replies, and never a hang.
 
-    `Pretend` watches that the server gets whole messages, and nothing that reads without the context.
+    The same, too, if whole segments can go the short way, and if it hears of a BEGIN later.
+    `Pretend` watches that it gets whole messages, and nothing that reads without the context.
     """
     frames = _script(rng)
     if rng.randrange(5):
@@ -171,9 +176,14 @@ def client_streams(rng: Random) -> None:
     data = b"".join(frames)
     expected = converse([data])
     assert expected.state not in (State.BUSY, State.WAITING), "the session waits for nothing"
-    seen = converse(chunks(rng, data), order=rng)
-    for outcome in (seen, expected):
-        assert outcome.end not in (LEFTOVERS, LOST), outcome.end
+    assert expected.end not in (LEFTOVERS, LOST), expected.end
+    _assert_same(converse(chunks(rng, data), order=rng), expected)
+    # In a block that fails before PostgreSQL has heard of it, it words no errors.
+    _assert_same(_until_failed(converse(_segments(frames), defers_begin=True)), _until_failed(expected))
+
+
+def _assert_same(seen: Outcome, expected: Outcome) -> None:
+    assert seen.end not in (LEFTOVERS, LOST), seen.end
     if seen.end or expected.end:
         # What is malformed ends the connection at once; in time it may turn out that it would have been skipped.
         _assert_one_begins_the_other(seen.to_client, expected.to_client)
@@ -183,10 +193,29 @@ def client_streams(rng: Random) -> None:
         )
 
 
+def _until_failed(outcome: Outcome) -> Outcome:
+    """As far as the first transaction that failed."""
+    seen, failed, _ = outcome.to_client.partition(backend.READY[codes.FAILED])
+    return replace(outcome, to_client=seen + failed)
+
+
+def _segments(frames: Sequence[bytes]) -> list[bytes]:
+    """As most clients send: up to what is answered, and then they wait."""
+    segments = [b""]
+    for frame in frames:
+        segments[-1] += frame
+        if frame[:1] in (b"Q", b"S", b"F"):
+            segments.append(b"")
+    return [segment for segment in segments if segment]
+
+
 def server_streams(rng: Random) -> None:
     """Whatever a server answers, and when: it is lost, or the client is told something; nothing else is raised."""
     with suppress(Breach):  # who is lied to about transactions can not know where the context must go
-        converse([b"".join(_script(rng))], order=rng if rng.randrange(2) else None, answer=_liar(rng.getrandbits(32)))
+        script = _script(rng)
+        client_chunks = _segments(script) if rng.randrange(2) else [b"".join(script)]
+        order = rng if rng.randrange(2) else None
+        converse(client_chunks, order, _liar(rng.getrandbits(32)), defers_begin=rng.randrange(2) == 0)
 
 
 def _liar(seed: int) -> Callable[[bytes], bytes]:

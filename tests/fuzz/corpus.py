@@ -18,6 +18,20 @@ def _batch(*texts: str) -> list[bytes]:
     return [message for text in texts for message in (m.parse("", text), *_RUN)] + [m.SYNC]
 
 
+def _prepared(**texts: str) -> list[bytes]:
+    return [message for name, text in texts.items() for message in (m.parse(name, text), m.describe("S", name), m.SYNC)]
+
+
+def _run(*names: str) -> list[bytes]:
+    """As libpq runs prepared statements, one by one."""
+    return [message for name in names for message in (m.bind(name), m.describe("P"), m.execute(), m.SYNC)]
+
+
+_BLOCK: Final = _prepared(
+    b="BEGIN", s="SELECT 1", f="SELECT 1/0", t="SET TimeZone = 'Asia/Tokyo'", c="COMMIT", r="ROLLBACK"
+)
+
+
 SCRIPTS: Final[tuple[list[bytes], ...]] = (
     [m.query("SELECT 1")],
     [m.query("SELECT 1; SELECT 'two'; SELECT 3")],
@@ -25,6 +39,13 @@ SCRIPTS: Final[tuple[list[bytes], ...]] = (
     [m.query("BEGIN"), m.query("SELECT 1"), m.query("COMMIT"), m.query("SELECT 2")],
     [m.query("BEGIN"), m.query("SELECT 1/0"), m.query("SELECT 2"), m.query("ROLLBACK"), m.query("SELECT 3")],
     [m.query("BEGIN; SELECT 1; COMMIT; SELECT 2")],
+    [
+        m.query("BEGIN"),
+        m.query("COMMIT AND NOW"),
+        m.query("SELECT 1"),
+        m.query("COMMIT /* now */"),
+        m.query("SELECT 2"),
+    ],
     [m.query("BEGIN"), m.query("COMMIT AND CHAIN"), m.query("SELECT 1"), m.query("ROLLBACK")],
     [m.query("BEGIN"), m.query("SAVEPOINT a"), m.query("SELECT 1/0"), m.query("ROLLBACK TO a"), m.query("COMMIT")],
     [m.query("SET TimeZone = 'Asia/Tokyo'"), m.query("SHOW TimeZone"), m.query("RESET TimeZone"), m.query("SELECT 1")],
@@ -68,6 +89,20 @@ SCRIPTS: Final[tuple[list[bytes], ...]] = (
     [m.query("SELECT set_config('work_mem', '4MB', false)"), m.query("SHOW work_mem")],
     [m.parse("", "SELECT set_config($1, $2, true)"), m.bind("", b"app.tenant_id", b"x"), m.execute(), m.SYNC],
     [m.query("SELECT 1"), m.TERMINATE],
+    [*_BLOCK, *_run("b", "s", "s", "c", "s")],
+    [*_BLOCK, *_run("b", "f", "s", "c", "s", "b", "s", "f", "r", "s")],
+    [*_BLOCK, *_run("b", "t", "s", "c", "b", "s", "t", "r"), m.query("SHOW TimeZone")],
+    [*_BLOCK, *_run("b", "b", "c", "c", "b", "r", "s")],
+    [
+        *_BLOCK,
+        m.query("BEGIN"),
+        *_run("s", "c"),
+        *_run("b"),
+        m.query("SELECT 1"),
+        m.query("COMMIT"),
+        m.query("SELECT 2"),
+    ],
+    [*_BLOCK, *_run("b"), *_batch("SELECT 1"), *_batch("SELECT 1"), m.query("end"), *_run("b"), m.query("SAVEPOINT a")],
 )
 """What clients send after their login."""
 

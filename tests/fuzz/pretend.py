@@ -34,6 +34,14 @@ class Breach(AssertionError):
     """The proxy sent what it must not send."""
 
 
+_BEGIN: Final = re.compile(rb"\s*(?:begin|start)\b", re.IGNORECASE)
+_SAID: Final = {
+    "25P02": "current transaction is aborted, commands ignored until end of transaction block",
+    "34000": 'portal "" does not exist',
+}
+"""What the proxy says, too, in PostgreSQL's place."""
+
+
 class Fails(Exception):
     """An error that this PostgreSQL reports."""
 
@@ -215,6 +223,8 @@ class Pretend:
         else:
             portal.is_done = True
             self._execute(portal.sql, portal.values, describes=False, most=most)
+            if _BEGIN.match(portal.sql):
+                del self._portals[name]  # PostgreSQL keeps it, but nobody has a use for it
             if self._copy:
                 self._copy = "E"
 
@@ -361,7 +371,7 @@ class Pretend:
             self._end(keep=True)
 
     def _fail(self, error: Fails) -> None:
-        fields = {"S": "ERROR", "V": "ERROR", "C": error.sqlstate, "M": "failed"}
+        fields = {"S": "ERROR", "V": "ERROR", "C": error.sqlstate, "M": _SAID.get(error.sqlstate, "failed")}
         if error.position is not None:
             fields["P"] = str(error.position)
         self._out.append(backend.error_from_fields(fields))

@@ -102,6 +102,21 @@ def test_a_transaction_without_statements_costs_postgresql_nothing(play: Plays, 
     )
 
 
+@pytest.mark.parametrize("text", ["COMMIT NOW", "ROLLBACK AND", "END 'x'"])
+def test_an_end_that_can_not_be_read_is_postgresqls(play: Plays, text: str) -> None:
+    (
+        begun(play)
+        >> client(query(text))
+        << acquire()
+        << to_server(query("BEGIN; " + text))
+        >> server(failed("42601", position=15), ready("I"))
+        << to_client(failed("42601", position=8), ready("E"))
+        << release()
+        >> client(query("ROLLBACK /* it failed */"))
+        << to_client(complete("ROLLBACK"), ready("I"))
+    )
+
+
 def test_in_the_extended_protocol_it_goes_in_the_clients_batch(play: Plays) -> None:
     (
         begun(play)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import pytest
 
 from proxy.client import shortcut
+from proxy.client.session import SessionLimits
 from proxy.client.states import State
 from proxy.tenants.model import PoolMode, SchemaPlacement, Tenant, Tier
 from proxy.wire import backend
@@ -36,6 +38,7 @@ from tests.support.playbook import (
     RUN_CONTEXT,
     Did,
     FakeServer,
+    Limits,
     Play,
     Plays,
     acquire,
@@ -45,6 +48,7 @@ from tests.support.playbook import (
     policy_of,
     release,
     server,
+    shared_by_sessions,
     to_client,
     to_server,
 )
@@ -52,6 +56,11 @@ from tests.support.playbook import (
 COLUMN = backend.row_description(["item"])
 RESULT = COLUMN + row(b"tea") + complete("SELECT 1")
 PLAIN = "SELECT item FROM orders WHERE id = $1"
+
+
+Where = Literal["alone", "in a transaction", "behind a BEGIN"]
+WHERE: tuple[Where, ...] = get_args(Where)
+CONTROLS = {"begin": "BEGIN", "start": "START TRANSACTION READ ONLY", "commit": "COMMIT", "rollback": "ROLLBACK"}
 
 
 def prepared(play: Play) -> Play:
@@ -62,22 +71,38 @@ def prepared(play: Play) -> Play:
     return play
 
 
-def begun(play: Play) -> Play:
-    """The client is in a transaction whose context is in place."""
-    play.session.client_data(query("BEGIN"))
-    play.feed(complete("BEGIN") + ready("T"))
-    play.session.client_data(query("SELECT 1"))
-    play.feed(complete("SET") * play.session.context.statements + complete("SELECT 1") + ready("T"))
+def in_control(play: Play) -> Play:
+    """And what begins and ends a transaction."""
+    for name, text in CONTROLS.items():
+        play.session.client_data(parse(name, text) + describe("S", name) + SYNC)
+        play.feed(PARSED + NO_PARAMETERS + NO_DATA + ready("I"))
     play.take()
     return play
 
 
-def in_pairs(play: Plays, tenant: Tenant = ACME, *, in_block: bool, waits: bool = False) -> tuple[Play, Play]:
+def begun(play: Play, where: Where) -> Play:
+    """The client is in a transaction whose context is in place, or of which PostgreSQL has not heard."""
+    if where != "alone":
+        play.session.client_data(query("BEGIN"))
+        play.take()
+    if where == "in a transaction":
+        play.session.client_data(query("SELECT 1"))
+        sets = play.session.context.statements
+        play.feed(complete("BEGIN") + complete("SET") * sets + complete("SELECT 1") + ready("T"))
+        play.take()
+    return play
+
+
+def deferring(play: Plays, tenant: Tenant = ACME) -> Play:
+    """A client whose BEGIN may be deferred."""
+    return in_control(prepared(play(tenant, shared=shared_by_sessions(defers_begin=True))))
+
+
+def in_pairs(play: Plays, tenant: Tenant = ACME, *, where: Where, waits: bool = False) -> tuple[Play, Play]:
     """Two clients of whom the same is true."""
-    one, other = prepared(play(tenant)), prepared(play(tenant))
+    one, other = deferring(play, tenant), deferring(play, tenant)
     for book in (one, other):
-        if in_block:
-            begun(book)
+        begun(book, where)
         book.waits = waits
     return one, other
 
@@ -120,6 +145,16 @@ BATCHES = {
     "a SET": query("SET work_mem = '1MB'"),
     "a refused Query": query("SET app.tenant_id = 'globex'"),
     "a BEGIN": query("BEGIN"),
+    "a COMMIT": query("COMMIT"),
+    "an END with a semicolon": query("end;"),
+    "a ROLLBACK": query("ROLLBACK"),
+    "a COMMIT AND CHAIN": query("COMMIT AND CHAIN"),
+    "a ROLLBACK TO": query("ROLLBACK TO s"),
+    "COMMIT, and something else": query("COMMIT; SELECT 1"),
+    "a prepared COMMIT": bind("commit") + execute() + SYNC,
+    "a prepared COMMIT, described": bind("commit") + describe("P") + execute() + SYNC,
+    "a prepared ROLLBACK": bind("rollback") + describe("P") + execute() + SYNC,
+    "a COMMIT with a parameter": bind("commit", b"1") + execute() + SYNC,
     "a DO": query("DO $$ BEGIN END $$"),
 }
 
@@ -133,14 +168,14 @@ ENDS = {
 }
 
 
-@pytest.mark.parametrize("in_block", [False, True], ids=["alone", "in a transaction"])
+@pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("tenant", [ACME, GLOBEX], ids=["shared", "schema"])
 @pytest.mark.parametrize("waits", [False, True], ids=["at once", "after a wait"])
 @pytest.mark.parametrize("data", BATCHES.values(), ids=BATCHES)
 def test_the_same_bytes_go_to_the_server(
-    play: Plays, data: bytes, tenant: Tenant, *, waits: bool, in_block: bool
+    play: Plays, data: bytes, tenant: Tenant, where: Where, *, waits: bool
 ) -> None:
-    short, long = in_pairs(play, tenant, in_block=in_block, waits=waits)
+    short, long = in_pairs(play, tenant, where=where, waits=waits)
     short.session.client_data(data)
     for part in (data[:7], data[7:]):
         long.session.client_data(part)
@@ -152,10 +187,13 @@ def test_the_same_bytes_go_to_the_server(
     assert short.session.status == long.session.status
 
 
-def answers(data: bytes, end: bytes, *, in_block: bool) -> bytes:
+def answers(data: bytes, end: bytes, where: Where) -> bytes:
     """What PostgreSQL answers to one of the chunks that the short way takes."""
     is_query = data[:1] == b"Q"
-    context = b"" if in_block else (complete("SET") if is_query else CONTEXT_RAN)
+    in_block = where != "alone"
+    context = b"" if where == "in a transaction" else (complete("SET") if is_query else CONTEXT_RAN)
+    if where == "behind a BEGIN":
+        context = complete("BEGIN") + context if is_query else PARSED + BOUND + complete("BEGIN") + context
     is_described = b"D\0\0\0\x06P" in data
     begin = b"" if is_query else (PARSED if data[:1] == b"P" else b"") + BOUND
     if not is_query and end.startswith(COLUMN) and not is_described:
@@ -166,7 +204,7 @@ def answers(data: bytes, end: bytes, *, in_block: bool) -> bytes:
     return context + begin + end + last
 
 
-@pytest.mark.parametrize("in_block", [False, True], ids=["alone", "in a transaction"])
+@pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
 @pytest.mark.parametrize(
     "chunk",
@@ -178,13 +216,13 @@ def answers(data: bytes, end: bytes, *, in_block: bool) -> bytes:
         "a Query",
     ],
 )
-def test_the_client_sees_the_same_answer(play: Plays, chunk: str, end: bytes, *, in_block: bool) -> None:
+def test_the_client_sees_the_same_answer(play: Plays, chunk: str, end: bytes, where: Where) -> None:
     data = BATCHES[chunk]
-    answer = answers(data, end, in_block=in_block)
+    answer = answers(data, end, where)
     cuts: Sequence[int] = sorted({1, 5, len(answer) // 2, len(answer) - 1})
     seen = []
     for cut in (len(answer), *cuts):
-        short, long = in_pairs(play, in_block=in_block)
+        short, long = in_pairs(play, where=where)
         short.session.client_data(data)
         long.session.client_data(data[:9])
         long.session.client_data(data[9:])
@@ -194,7 +232,8 @@ def test_the_client_sees_the_same_answer(play: Plays, chunk: str, end: bytes, *,
             if cut < len(answer):
                 one.feed(answer[cut:])
             seen.append(all_did(one))
-            assert one.session.state == (State.HELD if in_block else State.IDLE)
+            assert one.session.state == (State.IDLE if where == "alone" else State.HELD)
+            assert not one.session.deferred
     assert all(one == seen[0] for one in seen)
     assert seen[0]["to_client"].endswith(answer[-6:])
     assert b"acme" not in seen[0]["to_client"], "the context's own row"
@@ -213,10 +252,10 @@ def test_one_chunk_is_one_write_each_way(play: Plays) -> None:
     )
 
 
-@pytest.mark.parametrize("in_block", [False, True], ids=["alone", "in a transaction"])
+@pytest.mark.parametrize("where", WHERE)
 @pytest.mark.parametrize("data", BATCHES.values(), ids=BATCHES)
-def test_behind_an_error_nothing_is_run_before_the_next_sync(play: Plays, data: bytes, *, in_block: bool) -> None:
-    short, long = in_pairs(play, in_block=in_block)
+def test_behind_an_error_nothing_is_run_before_the_next_sync(play: Plays, data: bytes, where: Where) -> None:
+    short, long = in_pairs(play, where=where)
     for one in (short, long):
         one.session.client_data(bind("found", b"1"))
         one.take()
@@ -326,7 +365,7 @@ def test_what_was_known_of_the_last_text_is_not_taken_for_another_one(
 ) -> None:
     """Two clients who sent a text and its like before; of the long way's each text is judged by itself."""
     monkeypatch.setattr(shortcut, "_remembers_shapes", True)  # as where it is in C
-    short, long = in_pairs(play, in_block=False)
+    short, long = in_pairs(play, where="alone")
     for book in (short, long):
         for number in range(3):
             book.session.client_data(query(ALIKE.format(number, "tea" * number)))
@@ -336,3 +375,158 @@ def test_what_was_known_of_the_last_text_is_not_taken_for_another_one(
     long.session.client_data(query(text)[:7])
     long.session.client_data(query(text)[7:])
     assert all_did(short) == all_did(long)
+
+
+# A transaction block.
+
+BEGIN_IN_BATCH = parse("", "BEGIN") + bind() + execute()
+BEGAN = PARSED + BOUND + complete("BEGIN")
+FIND = bind("find", b"1") + execute() + SYNC
+FOUND = BOUND + row(b"tea") + complete("SELECT 1")
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        (bind("begin") + execute() + SYNC, BOUND + complete("BEGIN") + ready("T")),
+        (bind("begin") + describe("P") + execute() + SYNC, BOUND + NO_DATA + complete("BEGIN") + ready("T")),
+        (query("BEGIN"), complete("BEGIN") + ready("T")),
+    ],
+    ids=["Bind, Execute, Sync", "Bind, Describe, Execute, Sync", "a Query"],
+)
+@pytest.mark.parametrize(
+    ("end", "sent", "ended"),
+    [
+        (query("COMMIT"), query("COMMIT"), complete("COMMIT")),
+        (bind("commit") + execute() + SYNC, bind(on_server(4)) + execute() + SYNC, BOUND + complete("COMMIT")),
+        (
+            bind("rollback") + describe("P") + execute() + SYNC,
+            bind(on_server(5)) + describe("P") + execute() + SYNC,
+            BOUND + NO_DATA + complete("ROLLBACK"),
+        ),
+    ],
+    ids=["COMMIT", "prepared COMMIT", "prepared ROLLBACK"],
+)
+def test_a_block_takes_one_round_trip_less_than_it_has_statements(
+    play: Plays, data: bytes, answer: bytes, end: bytes, sent: bytes, ended: bytes
+) -> None:
+    (
+        deferring(play)
+        >> client(data)
+        << to_client(answer)
+        >> client(FIND)
+        << acquire()
+        << to_server(BEGIN_IN_BATCH, RUN_CONTEXT, bind(on_server(1), b"1"), execute(), SYNC)
+        >> server(BEGAN, CONTEXT_RAN, FOUND, ready("T"))
+        << to_client(FOUND, ready("T"))
+        >> client(FIND)
+        << to_server(bind(on_server(1), b"1"), execute(), SYNC)
+        >> server(FOUND, ready("T"))
+        << to_client(FOUND, ready("T"))
+        >> client(end)
+        << to_server(sent)
+        >> server(ended, ready("I"))
+        << to_client(ended, ready("I"))
+        << release()
+    )
+
+
+def test_a_prepared_start_transaction_keeps_what_it_says(play: Plays) -> None:
+    (
+        deferring(play)
+        >> client(bind("start"), execute(), SYNC)
+        << to_client(BOUND, complete("START TRANSACTION"), ready("T"))
+        >> client(query("SELECT 1"))
+        << acquire()
+        << to_server(query("START TRANSACTION READ ONLY; " + PREFIX + "SELECT 1"))
+        >> server(complete("START TRANSACTION"), complete("SET"), row(b"1"), complete("SELECT 1"), ready("T"))
+        << to_client(row(b"1"), complete("SELECT 1"), ready("T"))
+    )
+
+
+RESULT_FORMATS = bind("begin")[:-2] + b"\0\1\0\1"
+RESULT_FORMATS = RESULT_FORMATS[:1] + (len(RESULT_FORMATS) - 1).to_bytes(4, "big") + RESULT_FORMATS[5:]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "is_deferred"),
+    [
+        ([RESULT_FORMATS + execute() + SYNC], True),
+        ([bind("begin"), execute() + SYNC], False),
+        ([bind("begin", b"1") + execute() + SYNC], False),
+        ([bind("begin", portal="p") + execute("p") + SYNC], False),
+        ([bind("begin") + execute() + SYNC + query("SELECT 1")], False),
+    ],
+    ids=["a format of results", "in two pieces", "a parameter", "a named portal", "more behind it"],
+)
+def test_only_a_begin_that_can_not_fail_is_deferred(play: Plays, chunks: list[bytes], *, is_deferred: bool) -> None:
+    book = deferring(play)
+    for chunk in chunks:
+        book.session.client_data(chunk)
+    did = all_did(book)
+    assert bool(did["to_client"]) == is_deferred
+    assert bool(did["to_server"]) != is_deferred
+
+
+@pytest.mark.parametrize("end", [query("COMMIT"), bind("commit") + execute() + SYNC], ids=["Query", "prepared"])
+def test_a_commit_that_fails_is_told_and_the_server_given_back(play: Plays, end: bytes) -> None:
+    book = begun(deferring(play), "in a transaction")
+    book.session.client_data(end)
+    book.take()
+    told = (b"" if end[:1] == b"Q" else BOUND) + failed("23503")
+    book >> server(told, ready("I")) << to_client(told, ready("I")) << release()
+
+
+@pytest.mark.parametrize(
+    ("end", "value"),
+    [
+        (query("COMMIT"), "3MB"),
+        (bind("commit") + execute() + SYNC, "3MB"),
+        (query("ROLLBACK"), "1MB"),
+        (bind("rollback") + execute() + SYNC, "1MB"),
+    ],
+    ids=["COMMIT", "prepared COMMIT", "ROLLBACK", "prepared ROLLBACK"],
+)
+@pytest.mark.parametrize("savepoint", [False, True], ids=["", "with a savepoint"])
+def test_what_was_set_in_the_transaction_is_kept_or_forgotten_at_its_end(
+    play: Plays, end: bytes, value: str, *, savepoint: bool
+) -> None:
+    book = deferring(play)
+
+    def ask(data: bytes, answer: bytes) -> bytes:
+        book.session.client_data(data)
+        book.feed(answer)
+        return all_did(book)["to_server"]
+
+    ask(query("SET work_mem = '1MB'"), complete("SET") * 2 + ready("I"))
+    begun(book, "in a transaction")
+    if savepoint:
+        ask(query("SAVEPOINT s"), complete("SAVEPOINT") + ready("T"))
+    ask(query("SET work_mem = '3MB'"), complete("SET") + ready("T"))
+    ask(FIND, FOUND + ready("T"))
+    tag = "COMMIT" if value == "3MB" else "ROLLBACK"
+    ask(end, (b"" if end[:1] == b"Q" else BOUND) + complete(tag) + ready("I"))
+    assert book.held is None
+    assert value.encode() in ask(query("SELECT 1"), b"")
+
+
+def test_of_a_portal_nothing_is_left_behind_its_transaction(play: Plays) -> None:
+    """A batch behind it finds none, even where the context's own one stands on the server."""
+    book = begun(deferring(play), "in a transaction")
+    for data, answer in ((FIND, FOUND + ready("T")), (query("COMMIT"), complete("COMMIT") + ready("I"))):
+        book.session.client_data(data)
+        book.feed(answer)
+    book.take()
+    book >> client(parse("", "SELECT 2"), execute(), SYNC) << acquire()
+    sent = all_did(book)["to_server"]
+    assert parse("", "SELECT 2") in sent
+    assert not sent.endswith(execute() + SYNC)
+
+
+@pytest.mark.parametrize("mode", [PoolMode.SESSION, PoolMode.STATEMENT])
+def test_a_begin_is_not_deferred_where_it_keeps_a_server_or_is_refused(play: Plays, mode: PoolMode) -> None:
+    limits = Limits(session=SessionLimits(4_000_000, 1_000_000, 500_000, 50, mode=mode))
+    book = play(limits=limits, shared=shared_by_sessions(defers_begin=True))
+    book.session.client_data(query("BEGIN"))
+    assert b"BEGIN" not in all_did(book)["to_client"]
+    assert not book.session.deferred

@@ -181,7 +181,7 @@ def test_both_say_the_same_of_any_bytes(data: bytes, state: int) -> None:
         (TRANSITIONS, b"", 1),
         (TRANSITIONS, "", 1, 73),
         (b"", b"", 1, 73),
-        (TRANSITIONS, b"", 128, 73),
+        (TRANSITIONS, b"", 256, 73),
         (TRANSITIONS, b"", -1, 73),
         (TRANSITIONS, b"", "1", 73),
         (TRANSITIONS, b"", 2**70, 73),
