@@ -3,11 +3,12 @@ be, parameters as this client sees them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy.client.mending import can_mend, mend, outdated
 from proxy.client.rewrite import CHAINS, ENDS_TRANSACTION, Kind, take_effect
 from proxy.client.states import State
+from proxy.client.unheard import Unheard
 from proxy.context import quoting
 from proxy.context.context import REPORTED
 from proxy.errors import ContextFailed, ProxyError
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from proxy.server.ports import ServerPort
 
 
+_READY_BYTES: Final = 6
+
+
 def _reads_safely(reported: dict[bytes, bytes]) -> bool:
     """Whether text can still be judged: code that nobody can see into may have changed how PostgreSQL reads it."""
     encoding = reported.get(b"client_encoding", b"UTF8")
@@ -32,17 +36,19 @@ def _reads_safely(reported: dict[bytes, bytes]) -> bool:
 class Replies:
     """The session as its server's `LedgerOwner`."""
 
-    __slots__ = ("_changed", "_session", "_touched")
+    __slots__ = ("_changed", "_has_told", "_session", "_touched", "unheard")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._changed = False
+        self._has_told = False  # the client of a parameter, in this transaction
         self._touched: set[str] = set()  # settings changed since the last ReadyForQuery
+        self.unheard = Unheard()
 
     @property
     def has_news(self) -> bool:
-        """Whether the client has to be told of settings at the end of its transaction."""
-        return self._changed or len(self._touched) > 0
+        """Whether the client may have to be told of settings at the end of its transaction."""
+        return self._changed or self._has_told or len(self._touched) > 0
 
     # LedgerOwner.
 
@@ -64,9 +70,10 @@ class Replies:
         self._touched.update(
             session.settings.names() if kind == Kind.RESET_ALL else [c.name for c in statement.changes]
         )
+        is_touched = session.settings.is_touched
         # COMMIT of a failed transaction answers ROLLBACK.
         take_effect(session.settings, statement, effect.bound, committed=not tag.startswith(b"ROLLBACK"))
-        if kind in ENDS_TRANSACTION or kind in CHAINS:
+        if is_touched and (kind in ENDS_TRANSACTION or kind in CHAINS):
             session.refresh_context()
             self._changed = True
 
@@ -203,6 +210,7 @@ class Replies:
         """
         session = self._session
         reported = server.ledger.reported
+        said = len(out)
         if reported and not _reads_safely(reported):
             session.must_end = True
         if status != codes.IDLE:
@@ -213,14 +221,32 @@ class Replies:
                     value = own.get(name, value)
                 self._show(name, value, out)
             self._report_unreported(status, server, out)
+            if reported and status == codes.IN_TRANSACTION and session.progress.in_place and len(out) == said:
+                self.unheard.keep_opening(session.context, reported)
             reported.clear()
             return
         self._touched.clear()
         changed = self.end_transaction(failed=server.ledger.failed)
-        if reported or changed:
-            server.ledger.absorb_reported(server.parameters, session.context.reported if session.is_session else ())
-            session.baseline = server.parameters
-            self.report_view(out)
+        parameters = server.parameters
+        if not reported and not changed and not self._has_told and parameters is session.baseline:
+            return
+        at_end = dict(reported)
+        server.parameters = server.ledger.absorb_reported(
+            parameters, session.context.reported if session.is_session else ()
+        )
+        session.baseline = server.parameters
+        self.report_view(out)
+        self._has_told = False
+        if at_end and not changed and server.parameters is parameters and len(out) == said:
+            self.unheard.keep_end(session.context, parameters, at_end)
+
+    def with_view(self, answer: bytes, server: ServerPort) -> bytes:
+        """The end of a transaction, as `answer` has it, on a server that is not as the client was told."""
+        self._session.baseline = server.parameters
+        out: list[bytes] = []
+        self.report_view(out)
+        self._has_told = False
+        return b"".join((answer[:-_READY_BYTES], *out, answer[-_READY_BYTES:]))
 
     def _report_unreported(self, status: int, server: ServerPort, out: list[bytes]) -> None:
         """PostgreSQL says nothing of a SET that goes back to its own default, away from what the context had set."""
@@ -246,6 +272,7 @@ class Replies:
     def _show(self, name: bytes, value: bytes, out: list[bytes]) -> None:
         shown = self._session.shown
         if shown.get(name) != value:
+            self._has_told = True
             shown[name] = value
             out.append(backend.parameter_status(name, value))
 

@@ -83,9 +83,9 @@ _INJECTED_QUERY: Final = QUERY | DROP | INJECTED
 class Session:
     """The state of one logged-in client.
 
-    `shown` are the ParameterStatus values that the client was told; `baseline` those that servers of its pool report by
-    themselves. `began`: when the segment under way, or the last one, was sent; `lent_at`: when the transaction began;
-    `is_watched`: the shell has a timer for this client, see `SessionSink.watch`.
+    `shown` are the ParameterStatus values that the client was told; `baseline` those that its last server, or before that
+    its pool's, reported by themselves. `began`: when the segment under way, or the last one, was sent; `lent_at`: when the
+    transaction began; `is_watched`: the shell has a timer for this client, see `SessionSink.watch`.
 
     `is_session`: session pooling, the server is this client's until it leaves. `keeps`: so is a pinned one; `pinned` says
     for what. `wanted`: what the server's session has to be given. `changed_schema`: the transaction under way changes
@@ -243,14 +243,16 @@ class Session:
         assert server is not None
         ledger = server.ledger
         if ledger.expected and len(answer := ledger.take_expected()):
-            self.stats.sent_bytes += len(answer)
-            self.sink.to_client(answer)
             if ledger.status == codes.IDLE:
                 self.progress.in_place = self.is_session
                 if len(self.extended.portals):
                     self.extended.portals.clear()
+                if server.parameters is not self.baseline:
+                    answer = self.replies.with_view(answer, server)
             elif len(self.deferred):
                 self.deferred = b""
+            self.stats.sent_bytes += len(answer)
+            self.sink.to_client(answer)
             self._segment_done(ledger.status, server)
             return
         out = ledger.out
@@ -513,7 +515,6 @@ class Session:
         """Let go of the server, at `last_activity`."""
         self.server = None
         self.state = State.IDLE
-        self.baseline = server.parameters
         self.sink.release(server)
 
     def _segment_done(self, status: int, server: ServerPort) -> None:

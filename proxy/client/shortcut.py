@@ -281,17 +281,22 @@ class Shortcut:
         self, server: ServerPort, written: bytes, answer: int, units: tuple[int, ...], *, must_inject: bool
     ) -> None:
         session = self._session
+        unheard = b""
         if must_inject:
             session.progress.in_place = True
             session.stats.context_injections += 1
-        self._send_for(session.status, server, written, answer, units)
+            if len(session.deferred):
+                unheard = session.replies.unheard.opening(session.context)
+        self._send_for(session.status, server, written, answer, units, unheard)
 
-    def _send_for(self, status: int, server: ServerPort, written: bytes, answer: int, units: tuple[int, ...]) -> None:
+    def _send_for(
+        self, status: int, server: ServerPort, written: bytes, answer: int, units: tuple[int, ...], unheard: bytes
+    ) -> None:
         """Send what will most probably leave the transaction in this status."""
         session = self._session
         session.start(server)
         session.state = State.BUSY
-        server.ledger.expect(answer, status, units)
+        server.ledger.expect(answer, status, units, unheard)
         session.last_write = written
         server.write(written)
 
@@ -311,7 +316,7 @@ class Shortcut:
         server.ledger.notes.append(Effect(verdict.single))
         written = _ASSEMBLE(b"", statement.head_of_bind(bind_end - name_end), data, name_end)
         answer, units = _END_SHAPES[shape]
-        self._send_for(codes.IDLE, server, written, answer, units)
+        self._send_for(codes.IDLE, server, written, answer, units, self._unheard_at_end(server))
         return True
 
     def _controlling_query(self, data: bytes, text: bytes, verdict: Verdict) -> bool:
@@ -324,8 +329,12 @@ class Shortcut:
             return False
         self._forget_unnamed(server)
         server.ledger.notes.append(Effect(verdict.single))
-        self._send_for(codes.IDLE, server, data, QUERY_ANSWER, _END_UNITS)
+        self._send_for(codes.IDLE, server, data, QUERY_ANSWER, _END_UNITS, self._unheard_at_end(server))
         return True
+
+    def _unheard_at_end(self, server: ServerPort) -> bytes:
+        session = self._session
+        return session.replies.unheard.at_end(session.context, server.parameters)
 
     def _begin(self, text: bytes, before: bytes) -> bool:
         """Defer a BEGIN; `before`: what the client is told in front of its tag."""

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TextIO, cast
 
 import structlog
@@ -66,7 +66,7 @@ def configure(format: LogFormat = "auto", level: str = "info", stream: TextIO | 
     )
     _configure_stdlib(stream, threshold, render)
     global _teller
-    _teller = _Teller(processors, lines, threshold)
+    _teller = _Teller(tuple(processors), lines, threshold)  # the list is structlog's own now
 
 
 def tell(level: int, event: str, fields: Mapping[str, object], *, always: bool = False) -> None:
@@ -84,7 +84,7 @@ def tell(level: int, event: str, fields: Mapping[str, object], *, always: bool =
 class _Teller:
     """Runs the processors of every logger, without a logger's objects around them."""
 
-    def __init__(self, processors: Sequence[Processor], lines: _Lines, threshold: int) -> None:
+    def __init__(self, processors: tuple[Processor, ...], lines: _Lines, threshold: int) -> None:
         self.threshold = threshold
         self._processors = processors
         self._lines = lines

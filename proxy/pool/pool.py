@@ -161,7 +161,7 @@ class Pool:
         self._core.backoff.succeeded()
         now = self._now()
         self._core.opened(slot, server, now)
-        self.baseline = dict(server.parameters)
+        self.baseline = server.parameters
         self.has_baseline = True
         reason = self._core.reason_to_close(slot, now)
         if reason is not None:

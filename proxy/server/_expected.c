@@ -7,17 +7,32 @@
 #define DROPPED 16
 #define STATES 256
 #define COMMAND_COMPLETE 'C'
+#define PARAMETER_STATUS 'S'
+#define READY_FOR_QUERY 'Z'
+#define READY_HEAD "Z\0\0\0\5"
+#define READY_BYTES 6
 
-/* Where the client's part begins; -1 if this is not exactly the whole of what is expected. */
+/* Where the client's part begins; -1 if this is not exactly the whole of what is expected. `cut`: where the messages stand
+   that may come before ReadyForQuery and are to be left out, if they do; -1 when they did not come. */
 static Py_ssize_t
-begin_of_answer(const unsigned char *table, const unsigned char *data, Py_ssize_t size, long state, long status)
+begin_of_answer(const unsigned char *table, const unsigned char *data, Py_ssize_t size, long state, long status,
+                const char *unheard, Py_ssize_t *cut)
 {
-    Py_ssize_t at = 0, begin = state < DROPPED ? 0 : -1;
+    Py_ssize_t at = 0, begin = state < DROPPED ? 0 : -1, may_cut = *cut;
+    *cut = -1;
     while (size - at >= 5) {
         const unsigned char *head = data + at;
         Py_ssize_t length = (Py_ssize_t)head[2] << 16 | (Py_ssize_t)head[3] << 8 | head[4];
+        if (at == may_cut && head[0] == PARAMETER_STATUS && begin >= 0) {
+            const unsigned char *ready = data + size - READY_BYTES;
+            *cut = at;
+            return table[state * 256 + READY_FOR_QUERY] == END && memcmp(head, unheard, ready - head) == 0 &&
+                           memcmp(ready, READY_HEAD, READY_BYTES - 1) == 0 && ready[READY_BYTES - 1] == status
+                       ? begin
+                       : -1;
+        }
         state = table[state * 256 + head[0]];
-        if (state == 0 || state >= STATES || head[1] != 0) {
+        if (state == 0 || head[1] != 0) {
             return -1;
         }
         if (length <= 4 && (length < 4 || head[0] == COMMAND_COMPLETE)) {
@@ -37,15 +52,16 @@ begin_of_answer(const unsigned char *table, const unsigned char *data, Py_ssize_
 static PyObject *
 expected_clients_part(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 {
-    PyObject *table, *data;
-    Py_ssize_t begin, size;
+    PyObject *table, *data, *unheard, *part;
+    Py_ssize_t begin, cut, size;
     long state, status;
-    if (given != 4 || !PyBytes_Check(arguments[0]) || !PyBytes_Check(arguments[1])) {
-        PyErr_SetString(PyExc_TypeError, "clients_part takes transitions, data, a state and a status");
+    if (given != 5 || !PyBytes_Check(arguments[0]) || !PyBytes_Check(arguments[1]) || !PyBytes_Check(arguments[4])) {
+        PyErr_SetString(PyExc_TypeError, "clients_part takes transitions, data, a state, a status and messages");
         return NULL;
     }
     table = arguments[0];
     data = arguments[1];
+    unheard = arguments[4];
     state = PyLong_AsLong(arguments[2]);
     status = PyLong_AsLong(arguments[3]);
     if (PyErr_Occurred()) {
@@ -56,8 +72,17 @@ expected_clients_part(PyObject *module, PyObject *const *arguments, Py_ssize_t g
         return NULL;
     }
     size = PyBytes_GET_SIZE(data);
+    cut = size - READY_BYTES - PyBytes_GET_SIZE(unheard);
     begin = begin_of_answer((const unsigned char *)PyBytes_AS_STRING(table),
-                            (const unsigned char *)PyBytes_AS_STRING(data), size, state, status);
+                            (const unsigned char *)PyBytes_AS_STRING(data), size, state, status,
+                            PyBytes_AS_STRING(unheard), &cut);
+    if (begin >= 0 && cut >= 0) {
+        part = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + begin, cut - begin + READY_BYTES);
+        if (part != NULL) {
+            memcpy(PyBytes_AS_STRING(part) + cut - begin, PyBytes_AS_STRING(data) + size - READY_BYTES, READY_BYTES);
+        }
+        return part;
+    }
     if (begin == 0) {
         return Py_NewRef(data);
     }

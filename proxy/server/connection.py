@@ -14,6 +14,7 @@ from proxy.errors import ProtocolViolation, ServerLost
 from proxy.net.links import Link, Receiver
 from proxy.server.jobs import DISCARD, Job, Recovery, ResetJob
 from proxy.server.ledger import Ledger
+from proxy.server.parameters import shared
 from proxy.server.ports import ServerPort, ServerUser
 from proxy.server.prepared import PreparedOnServer
 from proxy.wire import codes, frontend
@@ -45,7 +46,7 @@ class ServerConnection(ServerPort, Receiver):
         self.address = address
         self.pid = pid
         self._key = key
-        self.parameters = parameters
+        self.parameters = shared(parameters)
         self.opened_at = opened_at
         self.taint = 0
         self.tenant_id = None
@@ -265,7 +266,7 @@ class IdleUser(Job):
         while ledger.advance():
             pass
         ledger.out.clear()
-        ledger.absorb_reported(self._held.parameters)
+        self._held.parameters = ledger.absorb_reported(self._held.parameters)
         if ledger.failed:
             # An error that nobody asked for is a farewell: 57P01 and the like.
             self._held.give_up("server error", ServerLost("PostgreSQL ended the connection"))

@@ -38,6 +38,10 @@ MOST_SETS: Final = 63
 """How many SET LOCALs an expected answer can begin with."""
 
 
+_READY_HEAD: Final = b"Z\0\0\0\5"
+_READY_BYTES: Final = 6
+
+
 def behind_sets(count: int) -> int:
     """The answer of a Query with `count` SET LOCALs in front."""
     return _SETS + count if count else QUERY_ANSWER
@@ -79,22 +83,29 @@ def _transitions() -> bytes:
 TRANSITIONS: Final[bytes] = _transitions()
 
 
-def clients_part_in_python(transitions: bytes, data: bytes, expected: int, status: int) -> bytes:
+def clients_part_in_python(transitions: bytes, data: bytes, expected: int, status: int, unheard: bytes) -> bytes:
     """The client's part of the answer; empty if `data` is not exactly the whole of what is expected.
 
     `transitions` are TRANSITIONS, `expected` is a state from above, `status` the transaction status that ReadyForQuery shall
-    have.
+    have, `unheard` messages that are left out if they stand before that.
     """
     state: i64 = expected
     end: i64 = len(data)
     pos: i64 = 0
     begin: i64 = 0 if expected < _DROPPED else -1
+    cut: i64 = end - _READY_BYTES - len(unheard)
     while end - pos >= 5:
         code: i64 = data[pos]
         high: i64 = data[pos + 1]
         middle: i64 = data[pos + 2]
         low: i64 = data[pos + 3]
         length: i64 = data[pos + 4]
+        if pos == cut and code == codes.PARAMETER_STATUS and begin >= 0:
+            is_end = (
+                transitions[state * 256 + codes.READY_FOR_QUERY] == _END and data[cut : end - _READY_BYTES] == unheard
+            )
+            ready = data[end - _READY_BYTES :]
+            return data[begin:cut] + ready if is_end and ready == _READY_HEAD + bytes((status,)) else b""
         state = transitions[state * 256 + code]
         if state == NOTHING or high:
             return b""
@@ -111,7 +122,7 @@ def clients_part_in_python(transitions: bytes, data: bytes, expected: int, statu
     return b""
 
 
-clients_part: Callable[[bytes, bytes, int, int], bytes] = clients_part_in_python
+clients_part: Callable[[bytes, bytes, int, int, bytes], bytes] = clients_part_in_python
 """In C where Gatehouse was compiled."""
 try:
     from proxy.server import _expected

@@ -158,7 +158,7 @@ class QueryJob(Job):
             return
         while ledger.advance():
             pass
-        ledger.absorb_reported(server.parameters)
+        server.parameters = ledger.absorb_reported(server.parameters)
         data = b"".join(self._received)
         self._read(data)
         outcome = self._outcome
@@ -289,7 +289,7 @@ class Recovery(Job):
             pass
         ledger.out.clear()
         if ledger.status == codes.IDLE:
-            ledger.absorb_reported(server.parameters)
+            server.parameters = ledger.absorb_reported(server.parameters)
         if ledger.is_settled:
             self._roll_back(server)
 

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from proxy.context.context import FOLLOWED
 from proxy.errors import ProtocolViolation, ProxyError
 from proxy.server.expected import NOTHING, TRANSITIONS, clients_part
+from proxy.server.parameters import shared
 from proxy.server.units import (
     BIND,
     DESCRIBE,
@@ -102,6 +103,7 @@ class Ledger:
         "_pass_forward",
         "_pos",
         "_types_told",
+        "_unheard",
         "_units",
         "_units_ahead",
         "cancel_error",
@@ -150,6 +152,7 @@ class Ledger:
         self._pass_forward = False
         self.expected = NOTHING
         self._expected_status = 0
+        self._unheard = b""
         self._units_ahead: tuple[int, ...] = _NO_UNITS
 
     @property
@@ -189,11 +192,13 @@ class Ledger:
             self._data = self._data[self._pos :] + data
         self._pos = 0
 
-    def expect(self, answer: int, status: int, units: tuple[int, ...]) -> None:
+    def expect(self, answer: int, status: int, units: tuple[int, ...], unheard: bytes = b"") -> None:
         """A whole segment is on its way, and nothing else: `units` are owed, and will probably come as `answer` says.
 
-        `answer` is one of `expected.py`'s, `status` the transaction status that its end shall have.
+        `answer` is one of `expected.py`'s, `status` the transaction status that its end shall have, `unheard` what may be
+        reported before that and concerns nobody.
         """
+        self._unheard = unheard
         self._units_ahead = units
         self.expected = answer
         self._expected_status = status
@@ -206,7 +211,7 @@ class Ledger:
         data, status = self._data, self._expected_status
         if self._pos or len(self._units_ahead) == 0:  # compiled, `not` is a call
             return b""
-        answer = _CLIENTS_PART(TRANSITIONS, data, self.expected, status)
+        answer = _CLIENTS_PART(TRANSITIONS, data, self.expected, status, self._unheard)
         self.expected = NOTHING
         if len(answer) == 0:
             return b""
@@ -351,15 +356,18 @@ class Ledger:
             self.out.append(reply)
         self.flush_local()
 
-    def absorb_reported(self, parameters: dict[bytes, bytes], given: Container[bytes] = ()) -> None:
-        """Outside a transaction: what was reported is the server's own value now, and goes into `parameters`.
+    def absorb_reported(self, parameters: dict[bytes, bytes], given: Container[bytes] = ()) -> dict[bytes, bytes]:
+        """Outside a transaction: what was reported is the server's own value now. Returns its `parameters` with that.
 
         Except what a server's session is `given`, or gets to follow its client: that says nothing about the server.
         """
-        parameters.update(
-            (name, value) for name, value in self.reported.items() if name not in _FOLLOWED and name not in given
-        )
+        changed = {
+            name: value
+            for name, value in self.reported.items()
+            if name not in _FOLLOWED and name not in given and parameters.get(name) != value
+        }
         self.reported.clear()
+        return shared({**parameters, **changed}) if changed else parameters
 
     def flush_local(self) -> None:
         """Send the local replies whose turn has come."""

@@ -18,10 +18,10 @@ from proxy.server.prepared import PreparedOnServer
 class ServerPort:
     """A logged-in connection to PostgreSQL.
 
-    `parameters`: ParameterStatus as PostgreSQL reports it by itself. `taint`: what it needs before anyone else gets it: 0
-    nothing, 1 a reset that keeps plans, 2 DISCARD ALL; the pool clears it after a reset. `tenant_id`: whom it works for, or
-    last worked for, None when it is fresh or reset; the pool alone writes it. `followed`: settings that its session was given
-    to follow its last client.
+    `parameters`: ParameterStatus as PostgreSQL reports it by itself, see parameters.py. `taint`: what it needs before anyone
+    else gets it: 0 nothing, 1 a reset that keeps plans, 2 DISCARD ALL; the pool clears it after a reset. `tenant_id`: whom it
+    works for, or last worked for, None when it is fresh or reset; the pool alone writes it. `followed`: settings that its
+    session was given to follow its last client.
     """
 
     ledger: Ledger

@@ -13,6 +13,7 @@ from random import Random
 from typing import Final
 
 from proxy.client.states import State
+from proxy.context.client_settings import Parts
 from proxy.errors import ContextFailed, ProtocolViolation, ProxyError
 from proxy.net.links import Link
 from proxy.server.connection import ServerConnection
@@ -74,7 +75,9 @@ class _Stage(Play):
     """A session whose servers are pretended ones, and clean when it gets them."""
 
     def __init__(self, *, defers_begin: bool) -> None:
-        super().__init__(shared=shared_by_sessions(defers_begin=defers_begin))
+        # What PostgreSQL reports, and a client that asked for it need not hear.
+        startup: dict[str, Parts] = {"application_name": ("fuzz",)}
+        super().__init__(startup=startup, shared=shared_by_sessions(defers_begin=defers_begin))
         self.outcome = Outcome()
         self.wires: dict[FakeServer, _Wire] = {}
         self.is_waiting = False

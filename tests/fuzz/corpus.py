@@ -93,6 +93,10 @@ SCRIPTS: Final[tuple[list[bytes], ...]] = (
     [*_BLOCK, *_run("b", "f", "s", "c", "s", "b", "s", "f", "r", "s")],
     [*_BLOCK, *_run("b", "t", "s", "c", "b", "s", "t", "r"), m.query("SHOW TimeZone")],
     [*_BLOCK, *_run("b", "b", "c", "c", "b", "r", "s")],
+    [*_BLOCK, *(_run("b", "s", "c", "b", "s", "r") * 2), *_run("b", "t", "c"), *_run("b", "s", "c", "b", "s", "c")],
+    [*_BLOCK, *_run("b", "s", "c", "b", "s"), m.query("SET LOCAL application_name = 'gatehouse'"), *_run("c", "s")],
+    [*_BLOCK, *_run("b", "s", "c"), m.query("SET application_name = 'x'"), *_run("b", "s", "c", "b", "s", "c")],
+    [*_BLOCK, *_run("b", "s", "c", "b", "s"), m.query("SET LOCAL DateStyle = 'German'"), *_run("c", "b", "s", "c")],
     [
         *_BLOCK,
         m.query("BEGIN"),

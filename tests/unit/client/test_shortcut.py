@@ -10,8 +10,10 @@ import pytest
 from proxy.client import shortcut
 from proxy.client.session import SessionLimits
 from proxy.client.states import State
+from proxy.context.client_settings import Parts
 from proxy.tenants.model import PoolMode, SchemaPlacement, Tenant, Tier
 from proxy.wire import backend
+from tests.fuzz.mutations import split_frames
 from tests.support.messages import (
     BOUND,
     NO_DATA,
@@ -530,3 +532,110 @@ def test_a_begin_is_not_deferred_where_it_keeps_a_server_or_is_refused(play: Pla
     book.session.client_data(query("BEGIN"))
     assert b"BEGIN" not in all_did(book)["to_client"]
     assert not book.session.deferred
+
+
+# What is reported.
+
+NAMED = status("application_name", "shop")
+UNNAMED = status("application_name", "gatehouse")
+BACK = status("TimeZone", "UTC")
+
+
+def blocks(book: Play, *ends: bytes) -> bytes:
+    """What the client hears of blocks whose first statement, and whose end, PostgreSQL answers with these reports."""
+    heard = b""
+    for at in range(0, len(ends), 2):
+        for data, answer in (
+            (query("BEGIN"), b""),
+            (FIND, BEGAN + CONTEXT_RAN + FOUND + ends[at] + ready("T")),
+            (query("COMMIT"), complete("COMMIT") + ends[at + 1] + ready("I")),
+        ):
+            book.session.client_data(data)
+            if answer:
+                book.feed(answer)
+        heard += all_did(book)["to_client"]
+    return heard
+
+
+def named(play: Plays) -> Play:
+    """A client whose context says its application_name."""
+    startup: dict[str, Parts] = {"application_name": ("shop",)}
+    return in_control(prepared(play(startup=startup, shared=shared_by_sessions(defers_begin=True))))
+
+
+def test_what_only_the_context_changed_is_never_heard(play: Plays) -> None:
+    heard = split_frames(blocks(named(play), *[NAMED, UNNAMED] * 4))
+    assert len(heard) == 4 * 8
+    assert not any(message[:1] == b"S" for message in heard)
+
+
+@pytest.mark.parametrize(
+    ("other", "heard"),
+    [
+        ((NAMED + status("TimeZone", "Europe/Paris"), UNNAMED + BACK), (status("TimeZone", "Europe/Paris"), BACK)),
+        ((NAMED, UNNAMED + status("TimeZone", "Europe/Paris")), (status("TimeZone", "Europe/Paris"),)),
+        ((NAMED, status("application_name", "other")), ()),
+        ((status("application_name", "other"), UNNAMED), (status("application_name", "other"), NAMED)),
+    ],
+    ids=["in a block", "at its end", "the server's own value", "the context's value"],
+)
+def test_what_is_not_as_the_last_time_is_heard(
+    play: Plays, other: tuple[bytes, bytes], heard: tuple[bytes, ...]
+) -> None:
+    book = named(play)
+    blocks(book, *[NAMED, UNNAMED] * 2)
+    told = blocks(book, *other)
+    assert tuple(message for message in split_frames(told) if message[:1] == b"S") == heard
+
+
+def test_what_is_not_the_contexts_doing_any_more_is_heard(play: Plays) -> None:
+    """The client asks for the server's own value, and code that nobody can see into sets what the context had set before."""
+    book = named(play)
+    blocks(book, *[NAMED, UNNAMED] * 2)
+    book.session.client_data(query("SET application_name = 'gatehouse'"))
+    book.feed(complete("SET") * 3 + ready("I"))
+    told = split_frames(all_did(book)["to_client"] + blocks(book, NAMED, UNNAMED))
+    assert [message for message in told if message[:1] == b"S"] == [UNNAMED, NAMED, UNNAMED]
+
+
+def test_what_a_server_reports_by_itself_is_remembered_of_each(play: Plays) -> None:
+    book = named(play)
+    blocks(book, *[NAMED, UNNAMED] * 2)
+    other = book.servers["s1"]
+    other.parameters = {**other.parameters, b"application_name": b"old"}
+    blocks(book, NAMED, UNNAMED)
+    assert other.parameters[b"application_name"] == b"gatehouse"
+
+
+def test_a_value_of_this_transaction_alone_is_taken_back_though_postgresql_reports_nothing(play: Plays) -> None:
+    """SET LOCAL to the server's own value, so that nothing changes for PostgreSQL when the context goes, too."""
+    book = named(play)
+    blocks(book, *[NAMED, UNNAMED] * 2)
+    heard = []
+    for data, answer in (
+        (query("BEGIN"), b""),
+        (FIND, BEGAN + CONTEXT_RAN + FOUND + NAMED + ready("T")),
+        (query("SET LOCAL application_name = 'gatehouse'"), complete("SET") + UNNAMED + ready("T")),
+        (query("COMMIT"), complete("COMMIT") + ready("I")),
+    ):
+        book.session.client_data(data)
+        if answer:
+            book.feed(answer)
+        heard.append(all_did(book)["to_client"])
+    assert heard[2] == complete("SET") + UNNAMED + ready("T")
+    assert heard[3] == complete("COMMIT") + NAMED + ready("I")
+
+
+def test_a_server_that_is_not_like_the_last_one_is_noticed_at_the_end_of_any_transaction(play: Plays) -> None:
+    """Its own TimeZone is another one: it was configured anew since the client came."""
+    book = deferring(play)
+    book.servers["s1"].parameters = {**book.servers["s1"].parameters, b"TimeZone": b"Europe/Paris"}
+    for _ in range(2):
+        book.session.client_data(query("SELECT 1"))
+        book.feed(complete("SET") + complete("SELECT 1") + ready("I"))
+    told = all_did(book)["to_client"]
+    once, again = (
+        complete("SELECT 1") + status("TimeZone", "Europe/Paris") + ready("I"),
+        complete("SELECT 1") + ready("I"),
+    )
+    assert told == once + again

@@ -396,7 +396,7 @@ def test_reported_parameters_are_kept_for_the_session_to_judge() -> None:
     replies = complete("SET") + status("TimeZone", "UTC") + status("default_transaction_read_only", "on") + ready("I")
     assert seen(ledger, replies) == complete("SET") + ready("I")
     parameters = {b"TimeZone": b"GMT", b"DateStyle": b"ISO"}
-    ledger.absorb_reported(parameters)
+    parameters = ledger.absorb_reported(parameters)
     assert parameters == {b"TimeZone": b"UTC", b"DateStyle": b"ISO"}
     assert not ledger.reported
 
