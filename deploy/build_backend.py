@@ -89,6 +89,7 @@ HOT_MODULES: Final = (
     "proxy/client/shortcut.py",
     "proxy/client/simple.py",
     "proxy/client/extended.py",
+    "proxy/client/set_sizes.py",
     "proxy/client/replies.py",
     "proxy/client/rewrite.py",
     "proxy/client/arrival.py",

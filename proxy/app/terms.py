@@ -58,6 +58,7 @@ class TermsBook:
             max_query_bytes=min(max_query, max_message),
             client_buffer_bytes=limits.client_buffer_bytes,
             max_prepared_statements=limits.max_prepared_statements_per_client,
+            max_settings_bytes=limits.max_session_settings_bytes,
             mode=_first(listener, user.pool_mode, tier.pool_mode, PoolMode(pool.mode)),
             query_timeout_s=_first(user.query_timeout_s, tier.query_timeout_s, timeouts.query_timeout_s),
             transaction_timeout_s=_first(

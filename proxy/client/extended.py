@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.client.mending import CheckFirst, outdated
 from proxy.client.opening import run_begin
 from proxy.client.rewrite import BARE, BEGUN, Kind, Substitute, block_has_failed, goes_bare, residue
+from proxy.client.set_sizes import bytes_set
 from proxy.client.statements import ClientStatements, Statement, bound_value, bound_values
 from proxy.client.states import State
 from proxy.context import quoting
@@ -23,6 +24,7 @@ from proxy.errors import (
     ProxyError,
 )
 from proxy.guard.rules import judge_bind
+from proxy.guard.statements import Statement as SqlStatement
 from proxy.server.prepared import close_statement
 from proxy.server.units import (
     BIND,
@@ -91,7 +93,18 @@ class ExtendedProtocol:
     before PostgreSQL has said that it takes them.
     """
 
-    __slots__ = ("_session", "_touched", "awaits_copy", "checks", "in_batch", "own", "parsed", "portals", "skips")
+    __slots__ = (
+        "_bytes_set",
+        "_session",
+        "_touched",
+        "awaits_copy",
+        "checks",
+        "in_batch",
+        "own",
+        "parsed",
+        "portals",
+        "skips",
+    )
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -103,6 +116,7 @@ class ExtendedProtocol:
         self.checks: Statement | None = None
         self.awaits_copy = False
         self._touched: set[str] = set()  # settings changed in the batch under way
+        self._bytes_set: dict[str, int] = {}  # by the same
 
     @property
     def is_skipping(self) -> bool:
@@ -281,12 +295,13 @@ class ExtendedProtocol:
             self._mind_version(statement, named=bool(name))
         bound = None
         single = statement.verdict.single
-        if single is not None and not statement.verdict.is_ordinary and single.set_config:
-            bound = bound_values(message[name_end + 1 :])
-            values = bound
-            error = judge_bind(single, lambda number: bound_value(values, number), session.policy)
-            if error is not None:
-                raise error
+        if single is not None and statement.verdict.needs_rules:
+            if single.set_config:
+                bound = values = bound_values(message[name_end + 1 :])
+                error = judge_bind(single, lambda number: bound_value(values, number), session.policy)
+                if error is not None:
+                    raise error
+            self._mind_size(single, bound)
         server = self._begin(statement)
         self._ensure_parsed(server, statement, named=bool(name))
         if portal_end == 5:
@@ -298,6 +313,17 @@ class ExtendedProtocol:
         if statement.verdict.leaves_traces:
             self._note_traces(server, statement)
         self._send(message, BIND)
+
+    def _mind_size(self, single: SqlStatement, bound: tuple[str | None, ...] | None) -> None:
+        """What is set must not become too much, what is still on its way in this batch included."""
+        sizes = bytes_set((single,), bound)
+        if not sizes:
+            return
+        sizes = {**self._bytes_set, **sizes}
+        error = self._session.objection_to_settings(sizes)
+        if error is not None:
+            raise error
+        self._bytes_set = sizes
 
     def _note_traces(self, server: ServerPort, statement: Statement) -> None:
         """What a portal leaves behind when it is run, which FETCH can do, too."""
@@ -505,6 +531,8 @@ class ExtendedProtocol:
         self.parsed = None
         self.checks = None
         self.awaits_copy = False
+        if self._bytes_set:
+            self._bytes_set = {}
         server = session.server
         if server is None or not self.in_batch:
             session.reply(backend.READY[session.status])

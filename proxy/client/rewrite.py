@@ -182,7 +182,7 @@ def take_effect(
 
 def _take_set_config(settings: ClientSettings, statement: Statement, bound: tuple[str | None, ...] | None) -> None:
     call = statement.set_config[0]
-    name, value, is_local = (_argument(arg, bound) for arg in (call.name, call.value, call.is_local))
+    name, value, is_local = (argument(arg, bound) for arg in (call.name, call.value, call.is_local))
     # A parameter may come in binary: one byte.
     if name is None or value is None or is_local is None or is_local == "\x01" or parse_bool(is_local):
         return
@@ -190,7 +190,7 @@ def _take_set_config(settings: ClientSettings, statement: Statement, bound: tupl
     settings.change(lowered, quoting.split_list(value) if lowered in quoting.LIST_QUOTED else (value,))
 
 
-def _argument(arg: str | int | bool | None, bound: tuple[str | None, ...] | None) -> str | None:
+def argument(arg: str | int | bool | None, bound: tuple[str | None, ...] | None) -> str | None:
     """An argument of set_config(): a constant, or the value bound to its parameter."""
     if isinstance(arg, bool):
         return "true" if arg else "false"

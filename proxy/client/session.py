@@ -23,7 +23,7 @@ from proxy.client.simple import SimpleProtocol
 from proxy.client.states import State
 from proxy.context.client_settings import ClientSettings
 from proxy.context.context import Context, ContextBuilder, Pairs, follow
-from proxy.errors import ContextFailed, ErrorKind, FeatureRefused, LoginRefused, ProxyError
+from proxy.errors import ContextFailed, ErrorKind, FeatureRefused, LimitExceeded, LoginRefused, ProxyError
 from proxy.guard.model import SettingChange
 from proxy.guard.rules import GuardPolicy, judge_setting, judge_transaction
 from proxy.guard.verdicts import Verdict, VerdictCache
@@ -37,7 +37,7 @@ from proxy.wire import backend, codes, frontend
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """What one client may send and hold: bytes of a message, bytes of SQL, bytes of input waiting, statement names; how
+    """What one client may send and hold: bytes of a message, of SQL, of input waiting, statement names, bytes of settings; how
     long it keeps a server, and how long things may take, in seconds (0: no limit)."""
 
     max_message_bytes: int
@@ -50,6 +50,7 @@ class SessionLimits:
     idle_in_transaction_timeout_s: float = 0.0
     idle_timeout_s: float = 0.0
     pin_timeout_s: float = 0.0
+    max_settings_bytes: int = 64 * 1024
 
     @property
     def are_timed(self) -> bool:
@@ -436,6 +437,16 @@ class Session:
                 "or a session endpoint.",
             )
         return None
+
+    def objection_to_settings(self, sizes: dict[str, int]) -> ProxyError | None:
+        """The error that it deserves to change settings to so many bytes each."""
+        limit = self.limits.max_settings_bytes
+        if not sizes or self.settings.bytes_with(sizes) <= limit:
+            return None
+        return LimitExceeded(
+            f"a client's settings may take {limit} bytes together",
+            hint="Each of its transactions carries them. Set less, or raise limits.max_session_settings_size.",
+        )
 
     def report_refusal(self, error: ProxyError) -> None:
         """Have it counted and logged, unless it is what PostgreSQL would have said, too."""

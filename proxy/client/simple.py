@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.client.rewrite import BEGUN, Kind, Progress, Rewriter, block_has_failed, goes_bare, residue
+from proxy.client.set_sizes import bytes_set
 from proxy.client.states import State
 from proxy.errors import ContextProtected, FeatureRefused, ProtocolViolation, ProxyError
 from proxy.guard.rules import judge
@@ -44,7 +45,11 @@ class SimpleProtocol:
         text = message[5:-1]
         verdict = session.shared.verdicts.verdict(text)
         if verdict.needs_rules or verdict.has_transaction_control:
-            error = judge(verdict, session.policy) or session.objection(verdict, in_batch=False)
+            error = (
+                judge(verdict, session.policy)
+                or session.objection(verdict, in_batch=False)
+                or session.objection_to_settings(bytes_set(verdict.statements))
+            )
             if error is not None:
                 reader.take_frame()
                 session.report_refusal(error)

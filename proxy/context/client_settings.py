@@ -7,9 +7,19 @@ default counts again, or what the client asked for at startup.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 Parts = tuple[str, ...]
 Settings = Mapping[str, Parts]
+
+
+_EACH_BYTES: Final = 100
+"""What a setting costs besides its name and value, roughly."""
+
+
+def setting_bytes(name: str, parts: Parts | None) -> int:
+    """About what a setting takes in memory, and more than it takes in a context."""
+    return _EACH_BYTES + len(name) + sum(len(part) for part in parts or ())
 
 
 class ClientSettings:
@@ -72,6 +82,15 @@ class ClientSettings:
         for _, level in self._levels:
             merged.update(level)
         return {name: parts for name, parts in merged.items() if parts is not None}
+
+    def bytes_with(self, sizes: Mapping[str, int]) -> int:
+        """About what is held when settings are changed to take so many bytes: what will stand when the transaction is
+        over, or what it remembers until then, whichever is more."""
+        top = self._levels[-1][1] if self._levels else {}
+        pending = sum(setting_bytes(*entry) for _, level in self._levels for entry in level.items() if level is not top)
+        pending += sum(setting_bytes(*entry) for entry in top.items() if entry[0] not in sizes)
+        standing = sum(setting_bytes(*entry) for entry in self.current().items() if entry[0] not in sizes)
+        return max(pending, standing) + sum(sizes.values())
 
     def savepoint(self, name: str) -> None:
         """SAVEPOINT."""

@@ -233,6 +233,12 @@ class Limits(Section):
     max_prepared_statements_per_client: Limit = Field(
         default=1000, description="prepared statements one client may have"
     )
+    max_session_settings_bytes: Size = Field(
+        default=64 << 10,
+        ge=1024,
+        description="what a client has SET, names and values, and 100 bytes for each; it travels with every transaction; "
+        "more gives 54000",
+    )
 
 
 class Timeouts(Section):
