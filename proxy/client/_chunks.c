@@ -14,6 +14,8 @@
 static const unsigned char describe_and_run[] = "D\0\0\0\6P\0E\0\0\0\t\0\0\0\0\0S\0\0\0\4";
 #define DESCRIBE_AND_RUN_BYTES 22
 #define RUN_BYTES 15
+#define SYNC_BYTES 5
+#define BEHIND_HEAD_BYTES (4 + SYNC_BYTES)
 
 static long
 look_at_batch(const unsigned char *data, Py_ssize_t size, const char *name, Py_ssize_t name_size)
@@ -29,7 +31,9 @@ look_at_batch(const unsigned char *data, Py_ssize_t size, const char *name, Py_s
     if (length < LEAST_BIND_BYTES || (rest != RUN_BYTES && rest != DESCRIBE_AND_RUN_BYTES)) {
         return -1;
     }
-    if (memcmp(data + size - rest, describe_and_run + DESCRIBE_AND_RUN_BYTES - rest, (size_t)rest) != 0) {
+    /* Whatever number of rows is asked for. */
+    if (memcmp(data + size - rest, describe_and_run + DESCRIBE_AND_RUN_BYTES - rest, (size_t)rest - BEHIND_HEAD_BYTES) != 0 ||
+        memcmp(data + size - SYNC_BYTES, describe_and_run + DESCRIBE_AND_RUN_BYTES - SYNC_BYTES, SYNC_BYTES) != 0) {
         return -1;
     }
     end = memchr(data + NAME_AT, 0, (size_t)(size - NAME_AT));

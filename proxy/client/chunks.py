@@ -12,10 +12,12 @@ SAME_NAME: Final = 2
 END_OF_NAME: Final = 4
 """What `look_at_batch` says: the last one times where the statement's name ends. _chunks.c says these, too."""
 
-_RUN: Final[bytes] = frontend.execute(b"") + frontend.SYNC
-_DESCRIBE_AND_RUN: Final[bytes] = frontend.describe(b"P", b"") + _RUN
+_HEAD: Final[bytes] = frontend.execute(b"")[:-4]  # up to the number of rows
+_DESCRIBE_AND_HEAD: Final[bytes] = frontend.describe(b"P", b"") + _HEAD
 RUN_BYTES: Final = 15
 _DESCRIBE_AND_RUN_BYTES: Final = 22
+_SYNC_BYTES: Final = 5
+_BEHIND_HEAD_BYTES: Final = 9
 
 _NAME_AT: Final = 6
 LEAST_BIND_BYTES: Final = 13
@@ -25,7 +27,7 @@ _LEAST_BEHIND_NAME_BYTES: Final = 6
 
 def look_at_batch_in_python(data: bytes, name: bytes) -> int:
     """What is in a chunk that begins with a Bind; -1 unless that is a Bind of the unnamed portal to a statement with a
-    name, which is not checked further, a Describe of it or not, an Execute without a limit, and Sync.
+    name, which is not checked further, a Describe of it or not, an Execute of any number of rows, and Sync.
 
     Else a sum: END_OF_NAME times where the statement's name ends, DESCRIBED, and SAME_NAME if it is `name`.
     """
@@ -44,9 +46,13 @@ def look_at_batch_in_python(data: bytes, name: bytes) -> int:
 
 def described_by_end(data: bytes, size: int) -> int:
     """What the last `size` bytes of a batch are: DESCRIBED for Describe, Execute, Sync; 0 without Describe; else -1."""
-    if size == _DESCRIBE_AND_RUN_BYTES:
-        return DESCRIBED if data[len(data) - size :] == _DESCRIBE_AND_RUN else -1
-    return 0 if size == RUN_BYTES and data[len(data) - size :] == _RUN else -1
+    end = len(data)
+    if size not in (RUN_BYTES, _DESCRIBE_AND_RUN_BYTES) or data[end - _SYNC_BYTES :] != frontend.SYNC:
+        return -1
+    head = data[end - size : end - _BEHIND_HEAD_BYTES]
+    if size == RUN_BYTES:
+        return 0 if head == _HEAD else -1
+    return DESCRIBED if head == _DESCRIBE_AND_HEAD else -1
 
 
 def assemble_in_python(first: bytes, second: bytes, data: bytes, start: int) -> bytes:

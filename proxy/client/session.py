@@ -252,6 +252,10 @@ class Session:
                     answer = self.replies.with_view(answer, server)
             elif len(self.deferred):
                 self.deferred = b""
+            if len(self._out):  # the answer to a BEGIN that came in the same chunk
+                self._out.append(answer)
+                answer = b"".join(self._out)
+                self._out.clear()
             self.stats.sent_bytes += len(answer)
             self.sink.to_client(answer)
             self._segment_done(ledger.status, server)
@@ -274,6 +278,9 @@ class Session:
             self.hang_up(self.end_with)
             return
         if out:
+            if self._out:
+                out[:0] = self._out
+                self._out.clear()
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self.stats.sent_bytes += len(data)

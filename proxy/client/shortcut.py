@@ -218,8 +218,10 @@ class Shortcut:
         low: i64 = data[3]
         length: i64 = data[4]
         length += low * 256
-        if data[1] or data[2] or length + 1 != size or data[size - 1]:
+        if data[1] or data[2] or length >= size or length < _BEFORE_TEXT or data[length]:
             return False
+        if length + 1 != size:
+            return self._begin_and_more(data, int(length))
         if len(self._shape) == 0 or not _HAS_SHAPE(data, _BEFORE_TEXT, _BEHIND_TEXT, self._shape):
             text = data[_BEFORE_TEXT:-_BEHIND_TEXT]
             if _NUL in text:
@@ -336,10 +338,27 @@ class Shortcut:
         session = self._session
         return session.replies.unheard.at_end(session.context, server.parameters)
 
+    def _begin_and_more(self, data: bytes, length: int) -> bool:
+        """A Query in front of more: JDBC and Npgsql send the BEGIN together with the first statement."""
+        session = self._session
+        text = data[_BEFORE_TEXT:length]
+        if _NUL in text or not session.shared.verdicts.verdict(text).can_be_deferred or not self._may_begin():
+            return False
+        session.extended.own.unnamed = None
+        session.reply(session.defer(text))
+        rest = data[length + 1 :]
+        if not self.take(rest):
+            session.intake.reader.feed(rest)
+            session.pump()
+        return True
+
+    def _may_begin(self) -> bool:
+        return self._session.state == State.IDLE and self._session.may_defer
+
     def _begin(self, text: bytes, before: bytes) -> bool:
         """Defer a BEGIN; `before`: what the client is told in front of its tag."""
         session = self._session
-        if session.state != State.IDLE or not session.may_defer:
+        if not self._may_begin():
             return False
         answer = before + session.defer(text)
         session.stats.sent_bytes += len(answer)

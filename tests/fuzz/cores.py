@@ -182,7 +182,9 @@ def client_streams(rng: Random) -> None:
     assert expected.end not in (LEFTOVERS, LOST), expected.end
     _assert_same(converse(chunks(rng, data), order=rng), expected)
     # In a block that fails before PostgreSQL has heard of it, it words no errors.
-    _assert_same(_until_failed(converse(_segments(frames), defers_begin=True)), _until_failed(expected))
+    for keeps_begin in (False, True):
+        segments = _segments(frames, keeps_begin=keeps_begin)
+        _assert_same(_until_failed(converse(segments, defers_begin=True)), _until_failed(expected))
 
 
 def _assert_same(seen: Outcome, expected: Outcome) -> None:
@@ -202,12 +204,12 @@ def _until_failed(outcome: Outcome) -> Outcome:
     return replace(outcome, to_client=seen + failed)
 
 
-def _segments(frames: Sequence[bytes]) -> list[bytes]:
-    """As most clients send: up to what is answered, and then they wait."""
+def _segments(frames: Sequence[bytes], *, keeps_begin: bool = False) -> list[bytes]:
+    """As most clients send: up to what is answered, and then they wait; some send a BEGIN together with what is next."""
     segments = [b""]
     for frame in frames:
         segments[-1] += frame
-        if frame[:1] in (b"Q", b"S", b"F"):
+        if frame[:1] in (b"Q", b"S", b"F") and not (keeps_begin and frame == m.query("BEGIN")):
             segments.append(b"")
     return [segment for segment in segments if segment]
 

@@ -433,6 +433,73 @@ def test_a_block_takes_one_round_trip_less_than_it_has_statements(
     )
 
 
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "after a wait"])
+@pytest.mark.parametrize(
+    ("more", "sent", "answer"),
+    [
+        (
+            bind("find", b"1") + execute(max_rows=1) + SYNC,
+            BEGIN_IN_BATCH + RUN_CONTEXT + bind(on_server(1), b"1") + execute(max_rows=1) + SYNC,
+            BEGAN + CONTEXT_RAN,
+        ),
+        (query("SELECT 1"), query("BEGIN; " + PREFIX + "SELECT 1"), complete("BEGIN") + complete("SET")),
+    ],
+    ids=["a batch", "a Query"],
+)
+def test_a_begin_together_with_what_is_next_goes_the_short_way(
+    play: Plays, more: bytes, sent: bytes, answer: bytes, *, waits: bool
+) -> None:
+    """As JDBC and Npgsql send it."""
+    book = deferring(play)
+    book.waits = waits
+    book.session.client_data(query("BEGIN") + more)
+    if waits:
+        book.session.granted(book.lend())
+    did = all_did(book)
+    assert did["to_server"] == sent
+    result = (BOUND if more[:1] == b"B" else b"") + row(b"tea") + complete("SELECT 1") + ready("T")
+    book.feed(answer + result)
+    assert did["to_client"] + all_did(book)["to_client"] == complete("BEGIN") + ready("T") + result
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20, 40])
+@pytest.mark.parametrize(
+    ("more", "answer"),
+    [
+        (query("SET work_mem = '1MB'"), complete("BEGIN") + complete("SET") * 2 + ready("T")),
+        (
+            parse("", "SELECT 2") + bind() + execute() + SYNC,
+            BEGAN + CONTEXT_RAN + PARSED + BOUND + row(b"2") + complete("SELECT 1") + ready("T"),
+        ),
+        (FIND, BEGAN + CONTEXT_RAN + BOUND + failed("22012") + ready("E")),
+        (query("COMMIT"), b""),
+        (query("BEGIN"), b""),
+        (query("ROLLBACK") + query("BEGIN"), b""),
+        (query("SET app.tenant_id = 'globex'"), b""),
+        (SYNC, b""),
+    ],
+    ids=["SET", "Parse", "an error", "COMMIT", "BEGIN", "ROLLBACK, BEGIN", "a refused SET", "Sync"],
+)
+def test_whatever_stands_behind_a_begin_is_handled_as_when_it_comes_later(
+    play: Plays, more: bytes, answer: bytes, cut: int
+) -> None:
+    together, apart = deferring(play), deferring(play)
+    together.session.client_data(query("BEGIN") + more)
+    apart.session.client_data(query("BEGIN"))
+    apart.session.client_data(more)
+    seen = []
+    for book in (together, apart):
+        heard = {"to_client": b"", "to_server": b"", "else": b""}
+        for part in (b"", answer[:cut], answer[cut:]):
+            if part:
+                book.feed(part)
+            heard = {what: heard[what] + data for what, data in all_did(book).items()}
+        seen.append(heard)
+    assert seen[0] == seen[1]
+    assert together.session.state == apart.session.state
+    assert together.session.status == apart.session.status
+
+
 def test_a_prepared_start_transaction_keeps_what_it_says(play: Plays) -> None:
     (
         deferring(play)
