@@ -35,9 +35,13 @@ class Story:
         return self.rows if message[0] in (codes.DATA_ROW, codes.COPY_DATA) and len(message) > 40 else 1
 
 
-def _prepared(*values: bytes) -> bytes:
+def _run(name: str, *values: bytes) -> bytes:
     """As libpq runs a prepared statement."""
-    return b"".join((bind("s", *values), describe("P"), execute(), SYNC))
+    return b"".join((bind(name, *values), describe("P"), execute(), SYNC))
+
+
+def _prepared(*values: bytes) -> bytes:
+    return _run("s", *values)
 
 
 _SELECT: Final = "SELECT abalance FROM accounts WHERE aid = $1"
@@ -51,6 +55,11 @@ STORIES: Final = (
         "BEGIN, three prepared SELECTs, COMMIT",
         (query("BEGIN"), *[_prepared(b"%d" % number) for number in range(3)], query("COMMIT")),
         _PREPARE,
+    ),
+    Story(
+        "BEGIN, three SELECTs, COMMIT, all prepared",
+        (_run("b"), *[_prepared(b"%d" % number) for number in range(3)], _run("c")),
+        (*_PREPARE, parse("b", "BEGIN") + describe("S", "b") + parse("c", "COMMIT") + describe("S", "c") + SYNC),
     ),
     Story("ten prepared SELECTs in a pipeline", ((bind("s", b"1") + execute()) * 10 + SYNC,), _PREPARE),
     Story("a result of 100 rows", (query("SELECT body FROM documents WHERE kind = 'a long enough one'"),), rows=BULK),
