@@ -59,7 +59,7 @@ BEGIN_QUERY_UNITS: Final[list[tuple[int, ...]]] = [
 
 
 class Opening:
-    """What one session put in front of its last Query and of its last batch."""
+    """What one session put in front of its last Query, and of a block's first batch."""
 
     __slots__ = (
         "_batch",
@@ -98,13 +98,11 @@ class Opening:
         """How many characters of the last Query's head belong to the BEGIN."""
         return len(self._head_begin) + len(_BEHIND_BEGIN) if len(self._head_begin) else 0
 
-    def of_batch(self) -> bytes:
-        """The messages in front of a batch."""
+    def of_first_batch(self) -> bytes:
+        """The messages in front of a transaction block's first batch."""
         session = self._session
         context = session.context
         begin = session.deferred
-        if len(begin) == 0:
-            return context.bind_execute
         if context is not self._batch_context or begin != self._batch_begin:
             self._batch = run_begin(begin) + context.bind_execute
             self._batch_begin, self._batch_context = begin, context

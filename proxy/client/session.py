@@ -246,12 +246,14 @@ class Session:
         if ledger.expected and len(answer := ledger.take_expected()):
             if ledger.status == codes.IDLE:
                 self.progress.in_place = self.is_session
-                if len(self.extended.portals):
+                if self.status != codes.IDLE:
                     self.extended.portals.clear()
+                    ledger.notes.clear()
                 if server.parameters is not self.baseline:
                     answer = self.replies.with_view(answer, server)
             elif len(self.deferred):
                 self.deferred = b""
+                ledger.notes.clear()
             if len(self._out):  # the answer to a BEGIN that came in the same chunk
                 self._out.append(answer)
                 answer = b"".join(self._out)

@@ -194,11 +194,12 @@ class Shortcut:
         session = self._session
         if session.progress.in_place:
             return b""
-        if len(session.deferred):
-            server.prepared.unnamed = None
-            server.ledger.parses.append(ParseRecord(b"", None))
-            server.ledger.notes.append(BEGUN)
-        return self._opening.of_batch()
+        if len(session.deferred) == 0:
+            return session.context.bind_execute
+        server.prepared.unnamed = None
+        server.ledger.parses.append(ParseRecord(b"", None))
+        server.ledger.notes.append(BEGUN)
+        return self._opening.of_first_batch()
 
     def _send_batch(self, server: ServerPort, written: bytes, shape: int, statement: Statement) -> None:
         session = self._session
@@ -280,24 +281,29 @@ class Shortcut:
         server.prepared.unnamed = None
 
     def _send(
-        self, server: ServerPort, written: bytes, answer: int, units: tuple[int, ...], *, must_inject: bool
+        self,
+        server: ServerPort,
+        written: bytes,
+        answer: int,
+        units: tuple[int, ...],
+        *,
+        must_inject: bool,
+        is_end: bool = False,
     ) -> None:
+        """Send it; `is_end`: most probably there is no transaction any more behind it."""
         session = self._session
+        session.start(server)
+        session.state = State.BUSY
+        status = session.status
         unheard = b""
         if must_inject:
             session.progress.in_place = True
             session.stats.context_injections += 1
             if len(session.deferred):
                 unheard = session.replies.unheard.opening(session.context)
-        self._send_for(session.status, server, written, answer, units, unheard)
-
-    def _send_for(
-        self, status: int, server: ServerPort, written: bytes, answer: int, units: tuple[int, ...], unheard: bytes
-    ) -> None:
-        """Send what will most probably leave the transaction in this status."""
-        session = self._session
-        session.start(server)
-        session.state = State.BUSY
+        elif is_end:
+            status = codes.IDLE
+            unheard = session.replies.unheard.at_end(session.context, server.parameters)
         server.ledger.expect(answer, status, units, unheard)
         session.last_write = written
         server.write(written)
@@ -318,7 +324,7 @@ class Shortcut:
         server.ledger.notes.append(Effect(verdict.single))
         written = _ASSEMBLE(b"", statement.head_of_bind(bind_end - name_end), data, name_end)
         answer, units = _END_SHAPES[shape]
-        self._send_for(codes.IDLE, server, written, answer, units, self._unheard_at_end(server))
+        self._send(server, written, answer, units, must_inject=False, is_end=True)
         return True
 
     def _controlling_query(self, data: bytes, text: bytes, verdict: Verdict) -> bool:
@@ -331,12 +337,8 @@ class Shortcut:
             return False
         self._forget_unnamed(server)
         server.ledger.notes.append(Effect(verdict.single))
-        self._send_for(codes.IDLE, server, data, QUERY_ANSWER, _END_UNITS, self._unheard_at_end(server))
+        self._send(server, data, QUERY_ANSWER, _END_UNITS, must_inject=False, is_end=True)
         return True
-
-    def _unheard_at_end(self, server: ServerPort) -> bytes:
-        session = self._session
-        return session.replies.unheard.at_end(session.context, server.parameters)
 
     def _begin_and_more(self, data: bytes, length: int) -> bool:
         """A Query in front of more: JDBC and Npgsql send the BEGIN together with the first statement."""

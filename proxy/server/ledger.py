@@ -206,7 +206,7 @@ class Ledger:
     def take_expected(self) -> bytes:
         """What the client shall see of a segment, ReadyForQuery included, if all that is here is what was expected.
 
-        Else nothing, and `advance` is to read what came.
+        Else nothing, and `advance` is to read what came. What was noted of it stays in `notes`.
         """
         data, status = self._data, self._expected_status
         if self._pos or len(self._units_ahead) == 0:  # compiled, `not` is a call
@@ -218,8 +218,6 @@ class Ledger:
         self._units_ahead = _NO_UNITS
         if len(self.parses):
             self.parses.clear()
-        if len(self.notes):
-            self.notes.clear()
         self._data = b""
         self.status = status
         self.positions = 0
