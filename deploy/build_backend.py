@@ -80,6 +80,7 @@ HOT_MODULES: Final = (
     "proxy/client/states.py",
     "proxy/client/ports.py",
     "proxy/client/keeping.py",
+    "proxy/client/session_terms.py",
     "proxy/client/session.py",
     "proxy/client/intake.py",
     "proxy/client/statements.py",

@@ -29,7 +29,7 @@ from proxy.auth.scram import SaltedPasswords
 from proxy.client.cancel_keys import CancelKeys
 from proxy.client.connection import ClientConnection
 from proxy.client.services import RECONFIGURED, ClientServices
-from proxy.client.session import SessionShared
+from proxy.client.session_terms import SessionShared
 from proxy.context.context import ContextBuilder, InjectionNames
 from proxy.errors import ServerUnreachable
 from proxy.guard.verdicts import VerdictCache

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final, TypeVar
 
 from proxy.client.services import Terms
-from proxy.client.session import SessionLimits
+from proxy.client.session_terms import SessionLimits
 from proxy.context.context import ContextBuilder
 from proxy.guard.rules import GuardPolicy
 from proxy.settings.model import Settings

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from proxy.client.session import SessionLimits
+from proxy.client.session_terms import SessionLimits
 from proxy.client.states import State
 from proxy.errors import IdleInTransactionTimeout, IdleTimeout, ProxyError, QueryTimeout, TransactionTimeout
 from proxy.wire import codes

@@ -18,7 +18,7 @@ from proxy.auth.identity import Identity, UserDirectory
 from proxy.client.cancel_keys import CancelKeys
 from proxy.client.login import TlsMode
 from proxy.client.login_deadlines import LoginDeadlines
-from proxy.client.session import SessionLimits, SessionShared
+from proxy.client.session_terms import SessionLimits, SessionShared
 from proxy.client.turns import Turns
 from proxy.errors import TooManyClients
 from proxy.guard.rules import GuardPolicy

@@ -8,71 +8,30 @@ and every transition of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from proxy.client.extended import ExtendedProtocol
 from proxy.client.intake import Intake
 from proxy.client.keeping import Keeping
 from proxy.client.mending import MAX_MENDED_BYTES
-from proxy.client.ports import Clock, SessionSink
+from proxy.client.ports import SessionSink
 from proxy.client.replies import Replies
 from proxy.client.rewrite import BEGUN, Progress
+from proxy.client.session_terms import SessionLimits, SessionShared
 from proxy.client.shortcut import Shortcut
 from proxy.client.simple import SimpleProtocol
 from proxy.client.states import State
 from proxy.context.client_settings import ClientSettings
-from proxy.context.context import Context, ContextBuilder, Pairs, follow
+from proxy.context.context import Context, Pairs, follow
 from proxy.errors import ContextFailed, ErrorKind, FeatureRefused, LimitExceeded, LoginRefused, ProxyError
 from proxy.guard.model import SettingChange
 from proxy.guard.rules import GuardPolicy, judge_setting, judge_transaction
-from proxy.guard.verdicts import Verdict, VerdictCache
+from proxy.guard.verdicts import Verdict
 from proxy.observe.counters import TrafficStats
 from proxy.server.ports import ServerPort
-from proxy.server.prepared import StatementCatalog
 from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, SYNC
 from proxy.tenants.model import PoolMode, Tenant
 from proxy.wire import backend, codes, frontend
-
-
-@dataclass(frozen=True, slots=True)
-class SessionLimits:
-    """What one client may send and hold: bytes of a message, of SQL, of input waiting, statement names, bytes of settings; how
-    long it keeps a server, and how long things may take, in seconds (0: no limit)."""
-
-    max_message_bytes: int
-    max_query_bytes: int
-    client_buffer_bytes: int
-    max_prepared_statements: int
-    mode: PoolMode = PoolMode.TRANSACTION
-    query_timeout_s: float = 0.0
-    transaction_timeout_s: float = 0.0
-    idle_in_transaction_timeout_s: float = 0.0
-    idle_timeout_s: float = 0.0
-    pin_timeout_s: float = 0.0
-    max_settings_bytes: int = 64 * 1024
-
-    @property
-    def are_timed(self) -> bool:
-        """Whether a client that holds a server has to be watched."""
-        return bool(
-            self.query_timeout_s
-            or self.transaction_timeout_s
-            or self.idle_in_transaction_timeout_s
-            or self.pin_timeout_s
-        )
-
-
-@dataclass(slots=True)
-class SessionShared:
-    """What all sessions of a process share; a reload changes `defers_begin`."""
-
-    builder: ContextBuilder
-    verdicts: VerdictCache
-    catalog: StatementCatalog[Verdict]
-    clock: Clock
-    defers_begin: bool = True
-
 
 _BEGUN: Final[bytes] = backend.command_complete(b"BEGIN") + backend.READY[codes.IN_TRANSACTION]
 _STARTED: Final[bytes] = backend.command_complete(b"START TRANSACTION") + backend.READY[codes.IN_TRANSACTION]

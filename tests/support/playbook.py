@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.client.ports import SessionSink
-from proxy.client.session import Session, SessionLimits, SessionShared
+from proxy.client.session import Session
+from proxy.client.session_terms import SessionLimits, SessionShared
 from proxy.context.client_settings import ClientSettings, Parts
 from proxy.context.context import ContextBuilder, InjectionNames
 from proxy.errors import ErrorKind, ProxyError

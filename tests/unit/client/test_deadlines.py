@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.client.deadlines import Deadline, Limit, Situation, farewell, first_deadline, shortest
-from proxy.client.session import SessionLimits
+from proxy.client.session_terms import SessionLimits
 from proxy.client.states import State
 from proxy.wire import codes
 

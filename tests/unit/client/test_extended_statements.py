@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from proxy.client.session import SessionLimits
+from proxy.client.session_terms import SessionLimits
 from tests.support.messages import (
     BOUND,
     CLOSED,

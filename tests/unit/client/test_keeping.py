@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from proxy.client.keeping import LEFT_OVER
-from proxy.client.session import SessionLimits
+from proxy.client.session_terms import SessionLimits
 from proxy.tenants.model import PoolMode
 from tests.support.messages import BOUND, PARSED, SYNC, bind, complete, execute, failed, parse, query, ready, row
 from tests.support.playbook import (

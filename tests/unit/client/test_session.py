@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxy.client.session import SessionLimits
+from proxy.client.session_terms import SessionLimits
 from proxy.errors import PoolTimeout, QueryCanceled, ShuttingDown, TenantUnavailable
 from proxy.wire import codes
 from proxy.wire.buffer import frame

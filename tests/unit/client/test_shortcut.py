@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import pytest
 
 from proxy.client import shortcut
-from proxy.client.session import SessionLimits
+from proxy.client.session_terms import SessionLimits
 from proxy.client.states import State
 from proxy.context.client_settings import Parts
 from proxy.tenants.model import PoolMode, SchemaPlacement, Tenant, Tier

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from proxy.app.terms import TermsBook
-from proxy.client.session import SessionLimits
+from proxy.client.session_terms import SessionLimits
 from proxy.settings.loading import load_settings
 from proxy.tenants.model import PoolMode
 from proxy.tenants.yaml_source import build_tier
