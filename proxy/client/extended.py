@@ -87,7 +87,8 @@ class ExtendedProtocol:
     """Handles the extended protocol's messages for one session.
 
     `own`: the client's prepared statements. `portals`: open portals and what they run, with the values bound where those
-    matter. `skips`: everything up to the next Sync is ignored, because something failed. `in_batch`: the COPY or Execute
+    matter; None where that is not certain, and it may not be run. `bound`: the names that the batch under way binds or
+    closes. `skips`: everything up to the next Sync is ignored, because something failed. `in_batch`: the COPY or Execute
     under way belongs to a batch. `parsed`: what the client parsed last in the batch under way. `checks`: the proxy looks
     whether this statement still is what the client was told. `awaits_copy`: a COPY FROM STDIN was sent whose data may come
     before PostgreSQL has said that it takes them.
@@ -98,6 +99,7 @@ class ExtendedProtocol:
         "_session",
         "_touched",
         "awaits_copy",
+        "bound",
         "checks",
         "in_batch",
         "own",
@@ -109,7 +111,8 @@ class ExtendedProtocol:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.own = ClientStatements(session)
-        self.portals: dict[bytes, tuple[Statement, tuple[str | None, ...] | None]] = {}
+        self.portals: dict[bytes, tuple[Statement, tuple[str | None, ...] | None] | None] = {}
+        self.bound: list[bytes] = []
         self.skips = False
         self.in_batch = False
         self.parsed: Statement | None = None
@@ -145,8 +148,6 @@ class ExtendedProtocol:
                 reader.take_frame()
                 self._close_statement(message)
                 return True
-            # Should the Close be skipped, so is everything that could run the portal: its transaction has failed.
-            self.portals.pop(message[6:-1][:_NAME_BYTES], None)
         is_nobodys = session.server is None and session.status == codes.FAILED
         if not is_nobodys and not session.ensure_server():
             return session.state == State.IDLE
@@ -164,6 +165,9 @@ class ExtendedProtocol:
                 self._describe(message)
             else:
                 self._send(message, CLOSE)
+                name = message[6:-1][:_NAME_BYTES]
+                self.portals.pop(name, None)
+                self.bound.append(name)
         except CheckFirst as first:
             reader.give_back(message)
             self._check(first.statement, named=first.is_named)
@@ -304,15 +308,21 @@ class ExtendedProtocol:
             self._mind_size(single, bound)
         server = self._begin(statement)
         self._ensure_parsed(server, statement, named=bool(name))
-        if portal_end == 5:
-            self.portals[b""] = (statement, bound)
-        else:
-            self.portals[message[5:portal_end][:_NAME_BYTES]] = (statement, bound)
+        portal = b"" if portal_end == 5 else message[5:portal_end][:_NAME_BYTES]
         if name:
             message = frame(codes.BIND, message[5 : portal_end + 1] + statement.server_name + message[name_end:])
         if statement.verdict.leaves_traces:
             self._note_traces(server, statement)
         self._send(message, BIND)
+        self.portals[portal] = (statement, bound)
+        self.bound.append(portal)
+
+    def doubt_portals(self) -> None:
+        """The batch under way failed. A Bind or a Close that did not come to be leaves what stood there, and what that
+        would run, a COMMIT of all things, must not be taken for something else. Behind a savepoint it can still be run.
+        """
+        for name in self.bound:
+            self.portals[name] = None
 
     def _mind_size(self, single: SqlStatement, bound: tuple[str | None, ...] | None) -> None:
         """What is set must not become too much, what is still on its way in this batch included."""
@@ -358,7 +368,6 @@ class ExtendedProtocol:
             return False
         server = self._begin(statement)
         self._ensure_parsed(server, statement, named=bool(name))
-        self.portals[head[5:portal_end][:_NAME_BYTES]] = (statement, None)
         new_name = statement.server_name if name else b""
         try:
             if statement.verdict.leaves_traces:
@@ -370,6 +379,9 @@ class ExtendedProtocol:
         new_size = size - len(name) + len(new_name)
         reader.take_some(name_end)
         self._send(bytes((codes.BIND,)) + (new_size - 1).to_bytes(4, "big") + head[5 : portal_end + 1] + new_name, BIND)
+        portal = head[5:portal_end][:_NAME_BYTES]
+        self.portals[portal] = (statement, None)
+        self.bound.append(portal)
         session.intake.stream_rest(size - name_end)
         return True
 
@@ -508,11 +520,13 @@ class ExtendedProtocol:
     def _portal(self, name: bytes) -> tuple[Statement, tuple[str | None, ...] | None] | None:
         """What a portal runs; None for one that was not made by a Bind.
 
-        Raises InvalidPortal where the client made no unnamed one: the server may have the context's.
+        Raises InvalidPortal where that is not certain, and where the client made no unnamed one: the server may have the
+        context's.
         """
-        known = self.portals.get(name[:_NAME_BYTES])
-        if known is None and len(name) == 0:
-            raise InvalidPortal('portal "" does not exist')
+        name = name[:_NAME_BYTES]
+        known = self.portals.get(name)
+        if known is None and (len(name) == 0 or name in self.portals):
+            raise InvalidPortal(f'portal "{quoting.to_text(name)}" does not exist')
         return known
 
     def _close_statement(self, message: bytes) -> None:
@@ -583,6 +597,7 @@ class ExtendedProtocol:
 
     def _enter_batch(self) -> None:
         self.in_batch = True
+        self.bound = []
         self._touched.clear()
         self._session.state = State.BATCH
 

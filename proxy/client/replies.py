@@ -173,6 +173,8 @@ class Replies:
         session = self._session
         session.stats.errors += 1
         session.extended.awaits_copy = False
+        if session.extended.in_batch:
+            session.extended.doubt_portals()
         session.extended.skips = session.extended.skips or session.extended.checks is not None
         server = session.server
         if server is not None and server.ledger.lacks_statement:

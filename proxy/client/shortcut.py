@@ -207,6 +207,7 @@ class Shortcut:
         session.extended.in_batch = True
         if session.status == codes.IN_TRANSACTION:
             session.extended.portals[b""] = (statement, None)
+            session.extended.bound = [b""]
         must_inject = not session.progress.in_place
         if must_inject:
             shape |= BEGINS if len(session.deferred) else HAS_CONTEXT
@@ -321,6 +322,7 @@ class Shortcut:
         if not server.prepared.touch(statement.server_name):
             return False
         self._session.extended.in_batch = True
+        self._session.extended.bound = [b""]
         server.ledger.notes.append(Effect(verdict.single))
         written = _ASSEMBLE(b"", statement.head_of_bind(bind_end - name_end), data, name_end)
         answer, units = _END_SHAPES[shape]

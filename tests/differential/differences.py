@@ -67,6 +67,12 @@ DIFFERENCES: Final = {
         "whatever comes before its end gives 25P02: what PostgreSQL finds to be another error, and COMMIT AND CHAIN.",
         "It saves a round trip, and no server is held while the client thinks. pool.defer_begin: false turns it off.",
     ),
+    "portals in doubt": Difference(
+        "A portal whose name was bound or closed in a batch that failed",
+        "Does not exist any more (34000) until it is bound again; in PostgreSQL one that was there before a savepoint may.",
+        "Whether PostgreSQL came as far as that Bind or Close decides what it would run, and a COMMIT must not be taken for "
+        "something else.",
+    ),
     "prepared before a change": Difference(
         "Statements prepared before a table changed",
         'Where PostgreSQL says "cached plan must not change result type", Gatehouse prepares the statement again if nothing '

@@ -35,18 +35,15 @@ class Breach(AssertionError):
 
 
 _BEGIN: Final = re.compile(rb"\s*(?:begin|start)\b", re.IGNORECASE)
-_SAID: Final = {
-    "25P02": "current transaction is aborted, commands ignored until end of transaction block",
-    "34000": 'portal "" does not exist',
-}
-"""What the proxy says, too, in PostgreSQL's place."""
+_ABORTED: Final = "current transaction is aborted, commands ignored until end of transaction block"
 
 
 class Fails(Exception):
     """An error that this PostgreSQL reports."""
 
-    def __init__(self, sqlstate: str, position: int | None = None) -> None:
+    def __init__(self, sqlstate: str, position: int | None = None, message: str = "failed") -> None:
         super().__init__(sqlstate)
+        self.message = message
         self.sqlstate = sqlstate
         self.position = position
 
@@ -215,7 +212,7 @@ class Pretend:
     def _run_portal(self, name: bytes, most: int) -> None:
         portal = self._portals.get(name)
         if portal is None:
-            raise Fails("34000")
+            raise Fails("34000", message=f'portal "{name.decode("utf-8", "replace")}" does not exist')
         if portal.sql == b"":
             self._out.append(backend.EMPTY_QUERY)
         elif portal.is_done and portal.sql[:6].upper() == b"SELECT":
@@ -241,7 +238,7 @@ class Pretend:
         if kind == b"S" and name not in self._statements:
             raise Fails("26000")
         if kind == b"P" and name not in self._portals:
-            raise Fails("34000")
+            raise Fails("34000", message=f'portal "{name.decode("utf-8", "replace")}" does not exist')
         sql = self._statements[name] if kind == b"S" else self._portals[name].sql
         self._refuse_in_failed(sql)
         if kind == b"S":
@@ -253,7 +250,7 @@ class Pretend:
 
     def _refuse_in_failed(self, sql: bytes) -> None:
         if self._status == codes.FAILED and not sql.upper().startswith(_ENDS):
-            raise Fails("25P02")
+            raise Fails("25P02", message=_ABORTED)
 
     def _execute(self, sql: bytes, values: tuple[bytes | None, ...], *, describes: bool, most: int = 0) -> None:
         self._refuse_in_failed(sql)
@@ -371,7 +368,7 @@ class Pretend:
             self._end(keep=True)
 
     def _fail(self, error: Fails) -> None:
-        fields = {"S": "ERROR", "V": "ERROR", "C": error.sqlstate, "M": _SAID.get(error.sqlstate, "failed")}
+        fields = {"S": "ERROR", "V": "ERROR", "C": error.sqlstate, "M": error.message}
         if error.position is not None:
             fields["P"] = str(error.position)
         self._out.append(backend.error_from_fields(fields))

@@ -16,11 +16,13 @@ from proxy.wire import backend
 from tests.fuzz.mutations import split_frames
 from tests.support.messages import (
     BOUND,
+    CLOSED,
     NO_DATA,
     NO_PARAMETERS,
     PARSED,
     SYNC,
     bind,
+    close,
     complete,
     describe,
     execute,
@@ -590,6 +592,43 @@ def test_of_a_portal_nothing_is_left_behind_its_transaction(play: Plays) -> None
     sent = all_did(book)["to_server"]
     assert parse("", "SELECT 2") in sent
     assert not sent.endswith(execute() + SYNC)
+
+
+@pytest.mark.parametrize("chunks", [[FIND], [FIND[:9], FIND[9:]]], ids=["the short way", "the long way"])
+def test_what_stands_in_a_portal_after_a_bind_that_failed_is_not_run(play: Plays, chunks: list[bytes]) -> None:
+    """It is the COMMIT from before the savepoint, behind which nothing would have the context."""
+    book = begun(deferring(play), "in a transaction")
+
+    def ask(answer: bytes, *chunks: bytes) -> bytes:
+        for chunk in chunks:
+            book.session.client_data(chunk)
+        book.feed(answer)
+        return all_did(book)["to_server"]
+
+    ask(BOUND + ready("T"), bind("commit") + SYNC)
+    ask(failed("08P01") + ready("E"), *chunks)
+    ask(complete("ROLLBACK") + ready("T"), query("ROLLBACK TO s"))
+    book.session.client_data(execute() + bind("find", b"1") + execute() + SYNC)
+    assert all_did(book)["to_server"] == bind("gatehouse_refused") + SYNC
+
+
+def test_what_stands_in_a_portal_after_a_close_that_was_skipped_is_not_run(play: Plays) -> None:
+    book = begun(deferring(play), "in a transaction")
+    for data, answer in (
+        (bind("commit", portal="p") + SYNC, BOUND + ready("T")),
+        (bind("found") + close("P", "p") + SYNC, failed("26000") + ready("E")),
+        (query("ROLLBACK TO s"), complete("ROLLBACK") + ready("T")),
+    ):
+        book.session.client_data(data)
+        book.feed(answer)
+        book.take()
+    book.session.client_data(bind("find", b"1") + close("P", "p") + bind("find", b"2", b"3") + SYNC)
+    book.feed(BOUND + CLOSED + failed("08P01") + ready("E"))
+    book.session.client_data(query("ROLLBACK TO s"))
+    book.feed(complete("ROLLBACK") + ready("T"))
+    book.take()
+    book.session.client_data(execute("p") + bind("find", b"1") + execute() + SYNC)
+    assert all_did(book)["to_server"] == bind("gatehouse_refused") + SYNC
 
 
 @pytest.mark.parametrize("mode", [PoolMode.SESSION, PoolMode.STATEMENT])
