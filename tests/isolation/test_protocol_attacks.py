@@ -11,7 +11,7 @@ from proxy.wire import codes, frontend
 from proxy.wire.buffer import frame
 from tests.isolation import world
 from tests.isolation.test_attacks import CASTS, States, assert_unharmed, expected_state, untouched
-from tests.isolation.world import connect, items_of, reach_of, state_of
+from tests.isolation.world import Resident, connect, items_of, reach_of, state_of
 from tests.support.proxy import ProxyUnderTest
 from tests.support.raw import Frame, RawConnection, Refused, errors, rows
 
@@ -321,3 +321,70 @@ async def test_startup_values_are_values_and_the_clients_own(
             assert (state["tenant"], state["user"]) == (resident.name, resident.user)
             assert state["application_name"] == parameters.get("application_name", state["application_name"])
         await assert_unharmed(single, world.UMBRELLA, untouched)
+
+
+_WHOSE = "SELECT current_setting('app.tenant_id', true), current_user"
+_C = frontend.bind(b"", b"commit", ())
+_TO_SAVEPOINT = (
+    [frontend.parse(b"", b"SAVEPOINT s"), frontend.bind(b"q", b"", ()), frontend.execute(b"q")],
+    [frontend.parse(b"", b"ROLLBACK TO s"), frontend.bind(b"r", b"", ()), frontend.execute(b"r")],
+)
+
+
+@pytest.mark.parametrize("resident", [world.ACME, world.GLOBEX, world.INITECH], ids=lambda resident: resident.name)
+@pytest.mark.parametrize(
+    ("before", "fails", "portal"),
+    [
+        ([[frontend.bind(b"p", b"commit", ())]], [frontend.bind(b"p", b"whose", ())], b"p"),
+        ([[frontend.bind(b"p", b"commit", ())]], [frontend.bind(b"", b"nobody", ()), frontend.close(b"P", b"p")], b"p"),
+        ([[_C]], [frontend.bind(b"", b"whose", (b"1",))], b""),
+        ([[_C]], [frontend.bind(b"", b"whose", (b"1",)), frontend.execute(b"")], b""),
+        ([[_C]], [frontend.bind(b"", b"begin", (b"1",)), frontend.execute(b"")], b""),
+    ],
+    ids=["a name twice", "a skipped Close", "a wrong count", "a wrong count in one batch", "a BEGIN"],
+)
+@pytest.mark.parametrize("goes_back", [True, False], ids=["behind the savepoint", "in the failed block"])
+async def test_a_commit_left_in_a_portal_hides_no_end_of_the_transaction(
+    single: ProxyUnderTest,
+    resident: Resident,
+    before: list[list[bytes]],
+    fails: list[bytes],
+    portal: bytes,
+    *,
+    goes_back: bool,
+) -> None:
+    """What a Bind that fails should have replaced is there still; what follows its COMMIT must have the context."""
+    sync = frontend.SYNC
+    async with await connect(single, resident) as connection:
+        expected = rows(await connection.query(_WHOSE))
+        texts = {b"commit": b"COMMIT", b"begin": b"BEGIN", b"whose": _WHOSE.encode()}
+        await connection.ask(*(frontend.parse(name, text) for name, text in texts.items()), sync)
+        await connection.query("BEGIN")
+        await connection.query("SELECT 1")
+        for batch in before:
+            assert not errors(await connection.ask(*batch, sync))
+        assert not errors(await connection.ask(*_TO_SAVEPOINT[0], sync))
+        assert errors(await connection.ask(*fails, sync))
+        if goes_back:
+            assert not errors(await connection.ask(*_TO_SAVEPOINT[1], sync))
+        run_it = (frontend.bind(b"", b"whose", ()), frontend.execute(b""))
+        assert rows(await connection.ask(frontend.execute(portal), *run_it, sync)) in ([], expected)
+        await connection.query("ROLLBACK")
+        assert rows(await connection.query(_WHOSE)) == expected
+
+
+@pytest.mark.parametrize("resident", [world.ACME, world.GLOBEX, world.INITECH], ids=lambda resident: resident.name)
+async def test_a_commit_bound_in_a_failed_block_hides_no_end_of_it(single: ProxyUnderTest, resident: Resident) -> None:
+    sync = frontend.SYNC
+    async with await connect(single, resident) as connection:
+        expected = rows(await connection.query(_WHOSE))
+        texts = {b"commit": b"COMMIT", b"begin": b"BEGIN", b"whose": _WHOSE.encode()}
+        await connection.ask(*(frontend.parse(name, text) for name, text in texts.items()), sync)
+        await connection.query("BEGIN")
+        assert errors(await connection.query("SELECT 1/0"))
+        assert not errors(await connection.ask(_C, sync))
+        assert errors(await connection.ask(frontend.bind(b"", b"begin", ()), sync))
+        run_it = (frontend.bind(b"", b"whose", ()), frontend.execute(b""))
+        assert rows(await connection.ask(frontend.execute(b""), *run_it, sync)) in ([], expected)
+        await connection.query("ROLLBACK")
+        assert rows(await connection.query(_WHOSE)) == expected
