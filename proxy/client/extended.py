@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 _MAY_COMMIT = frozenset({"CALL", "DO"})
 _NO_SUCH_STATEMENT = b"gatehouse_refused"
 _MAX_BIND_HEAD_BYTES = 4096
+_BEHIND_PORTAL_BYTES = 5
+"""Of an Execute: the end of the portal's name, and a number of rows."""
 _NAME_BYTES = 63
 """What PostgreSQL keeps of a portal's name."""
 
@@ -387,7 +389,8 @@ class ExtendedProtocol:
 
     def _describe(self, message: bytes) -> None:
         if message[5:6] != b"S":
-            known = self._portal(message[6:-1])
+            name = message[6:-1]
+            known = self._portal(name, is_whole=message[5:6] == b"P" and b"\0" not in name)
             if known is None or known[0].columns is not None:
                 self._send(message, DESCRIBE)
             else:
@@ -444,7 +447,8 @@ class ExtendedProtocol:
     def _execute(self, message: bytes) -> None:
         session = self._session
         server = self._server()
-        known = self._portal(b"" if message[5] == 0 else message[5 : message.find(b"\0", 5)])
+        end = 5 if message[5] == 0 else message.find(b"\0", 5)
+        known = self._portal(message[5:end], is_whole=len(message) == end + _BEHIND_PORTAL_BYTES)
         if known is None:
             self._send(message, EXECUTE)  # a cursor of DECLARE, or an error that PostgreSQL words itself
             return
@@ -517,15 +521,15 @@ class ExtendedProtocol:
         self._send(frontend.execute(b""), EXECUTE | DROP | NOTED)
         server.ledger.notes.append(Capture(name))
 
-    def _portal(self, name: bytes) -> tuple[Statement, tuple[str | None, ...] | None] | None:
+    def _portal(self, name: bytes, *, is_whole: bool) -> tuple[Statement, tuple[str | None, ...] | None] | None:
         """What a portal runs; None for one that was not made by a Bind.
 
         Raises InvalidPortal where that is not certain, and where the client made no unnamed one: the server may have the
-        context's.
+        context's. What is not a whole message is PostgreSQL's to refuse, before it looks for anything.
         """
         name = name[:_NAME_BYTES]
         known = self.portals.get(name)
-        if known is None and (len(name) == 0 or name in self.portals):
+        if known is None and is_whole and (len(name) == 0 or name in self.portals):
             raise InvalidPortal(f'portal "{quoting.to_text(name)}" does not exist')
         return known
 

@@ -110,7 +110,7 @@ SCRIPTS: Final[tuple[list[bytes], ...]] = (
 )
 """What clients send after their login."""
 
-DONORS: Final = tuple({message for script in SCRIPTS for message in script})
+DONORS: Final = tuple(dict.fromkeys(message for script in SCRIPTS for message in script))
 """Messages that may come where nobody expects them."""
 
 BACKEND_DONORS: Final = (
