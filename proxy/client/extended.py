@@ -390,7 +390,7 @@ class ExtendedProtocol:
     def _describe(self, message: bytes) -> None:
         if message[5:6] != b"S":
             name = message[6:-1]
-            known = self._portal(name, is_whole=message[5:6] == b"P" and b"\0" not in name)
+            known = self._portal(name, is_whole=message[5:6] == b"P" and message.find(b"\0", 6) == len(message) - 1)
             if known is None or known[0].columns is not None:
                 self._send(message, DESCRIBE)
             else:
