@@ -71,7 +71,7 @@ $(VENV)/.installed-%: pyproject.toml deploy/constraints.txt | $(BIN)/python
 	    exit 1; }
 	@touch $@
 
-$(COMPILED)/.installed: $(shell find proxy deploy/sql -name '*.py' -o -name '*.sql') pyproject.toml deploy/build_backend.py deploy/constraints.txt | $(COMPILED)/bin/python
+$(COMPILED)/.installed: $(shell find proxy deploy/sql -name '*.py' -o -name '*.c' -o -name '*.sql') pyproject.toml $(wildcard deploy/*.py) deploy/constraints.txt | $(COMPILED)/bin/python
 	@echo "compiling the hot modules into $(COMPILED) (a minute) …"
 	@rm -rf $(COMPILED)/wheel
 	@GATEHOUSE_COMPILE=require $(COMPILED_PIP) wheel --quiet --no-deps -w $(COMPILED)/wheel .

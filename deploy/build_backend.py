@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+import direct_calls
 from setuptools import Extension, build_meta
 from setuptools.build_meta import (
     build_editable,
@@ -120,8 +121,8 @@ C_MODULES: Final = {
 }
 """Written in C, by hand; each has a twin in Python."""
 
-COMPILER_REQUIREMENTS: Final = ("mypy>=2.4,<3",)
-"""mypyc comes with mypy; other majors generate other C."""
+COMPILER_REQUIREMENTS: Final = ("mypy>=2.4,<2.5",)
+"""mypyc comes with mypy; others generate other C, and may have another place for `direct_calls`."""
 
 # Not strict: types are `make lint`'s business, and what the hot modules import (pydantic …) is not there in an isolated build.
 MYPY_OPTIONS: Final = ("--config-file=", "--ignore-missing-imports", "--follow-imports=silent", "--no-color-output")
@@ -152,7 +153,7 @@ class PortableSdist(sdist):
     """An sdist that can be built: it carries this file, and what is written in C."""
 
     def make_distribution(self) -> None:
-        self.filelist.extend(["deploy/build_backend.py", *C_MODULES.values()])
+        self.filelist.extend(["deploy/build_backend.py", "deploy/direct_calls.py", *C_MODULES.values()])
         super().make_distribution()
 
 
@@ -222,15 +223,24 @@ def _inside(folder: str) -> Iterator[None]:
 def _extensions(folder: Path) -> list[Extension]:
     from mypyc.build import mypycify
 
+    made = folder / "c"
+    in_c = direct_calls.arrange(C_MODULES.values(), made)
     # debug_level 0: -g doubles the wheel and nobody reads generated C in production.
     found: list[Extension] = mypycify(
         [*MYPY_OPTIONS, *HOT_MODULES],
         opt_level="3",
         debug_level="0",
-        target_dir=str(folder / "c"),
+        target_dir=str(made),
         group_name="gatehouse",
     )
+    direct_calls.ensure_used(made)
+    _shared_by(found).sources.extend(in_c)
     return [*found, *(Extension(name, [source]) for name, source in C_MODULES.items())]
+
+
+def _shared_by(extensions: list[Extension]) -> Extension:
+    """The one that holds all modules' code; the others are one name each."""
+    return next(extension for extension in extensions if any("__native" in str(source) for source in extension.sources))
 
 
 def _reason_for_plain() -> str:

@@ -1,9 +1,18 @@
-/* What the short way asks of a chunk, and makes of it. chunks.py has the same in Python, and says what it means. */
+/* What the short way asks of a chunk, and makes of it. chunks.py has the same in Python, and says what it means.
+ * What is DIRECT is what compiled modules call themselves (deploy/direct_calls.py); the module is for all others.
+ */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
 #include <string.h>
+
+#ifdef GATEHOUSE_DIRECT_CALLS
+#include "gatehouse_direct_calls.h"
+#define DIRECT
+#else
+#define DIRECT static
+#endif
 
 #define SAME_NAME 2
 #define DESCRIBED 1
@@ -17,12 +26,12 @@ static const unsigned char describe_and_run[] = "D\0\0\0\6P\0E\0\0\0\t\0\0\0\0\0
 #define SYNC_BYTES 5
 #define BEHIND_HEAD_BYTES (4 + SYNC_BYTES)
 
-static long
+static int64_t
 look_at_batch(const unsigned char *data, Py_ssize_t size, const char *name, Py_ssize_t name_size)
 {
     const unsigned char *end;
     Py_ssize_t length, rest;
-    long found;
+    int64_t found;
     if (size <= LEAST_BIND_BYTES || data[1] || data[2] || data[5] || !data[NAME_AT]) {
         return -1;
     }
@@ -40,12 +49,42 @@ look_at_batch(const unsigned char *data, Py_ssize_t size, const char *name, Py_s
     if (end == NULL || end - data > length - LEAST_BEHIND_NAME_BYTES) {
         return -1;
     }
-    found = (long)(end - data) * 4 + (rest == DESCRIBE_AND_RUN_BYTES ? DESCRIBED : 0);
+    found = (int64_t)(end - data) * 4 + (rest == DESCRIBE_AND_RUN_BYTES ? DESCRIBED : 0);
     if (end - data - NAME_AT == name_size && memcmp(data + NAME_AT, name, (size_t)name_size) == 0) {
         found += SAME_NAME;
     }
     return found;
 }
+
+DIRECT int64_t
+gatehouse_look_at_batch(PyObject *data, PyObject *name)
+{
+    return look_at_batch((const unsigned char *)PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data),
+                         PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name));
+}
+
+DIRECT PyObject *
+gatehouse_assemble(PyObject *first, PyObject *second, PyObject *data, int64_t from)
+{
+    Py_ssize_t first_size = PyBytes_GET_SIZE(first), second_size = PyBytes_GET_SIZE(second);
+    Py_ssize_t size = PyBytes_GET_SIZE(data);
+    PyObject *whole;
+    char *at;
+    if (from < 0 || from > size) {
+        PyErr_SetString(PyExc_ValueError, "there is not so much to leave out");
+        return NULL;
+    }
+    whole = PyBytes_FromStringAndSize(NULL, first_size + second_size + size - from);
+    if (whole != NULL) {
+        at = PyBytes_AS_STRING(whole);
+        memcpy(at, PyBytes_AS_STRING(first), (size_t)first_size);
+        memcpy(at + first_size, PyBytes_AS_STRING(second), (size_t)second_size);
+        memcpy(at + first_size + second_size, PyBytes_AS_STRING(data) + from, (size_t)(size - from));
+    }
+    return whole;
+}
+
+#ifndef GATEHOUSE_DIRECT_CALLS
 
 static PyObject *
 chunks_look_at_batch(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
@@ -54,17 +93,13 @@ chunks_look_at_batch(PyObject *module, PyObject *const *arguments, Py_ssize_t gi
         PyErr_SetString(PyExc_TypeError, "look_at_batch takes a chunk and a name");
         return NULL;
     }
-    return PyLong_FromLong(look_at_batch((const unsigned char *)PyBytes_AS_STRING(arguments[0]),
-                                         PyBytes_GET_SIZE(arguments[0]), PyBytes_AS_STRING(arguments[1]),
-                                         PyBytes_GET_SIZE(arguments[1])));
+    return PyLong_FromLongLong(gatehouse_look_at_batch(arguments[0], arguments[1]));
 }
 
 static PyObject *
 chunks_assemble(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 {
-    Py_ssize_t first, second, from, size;
-    PyObject *whole;
-    char *at;
+    Py_ssize_t from;
     if (given != 4 || !PyBytes_Check(arguments[0]) || !PyBytes_Check(arguments[1]) || !PyBytes_Check(arguments[2])) {
         PyErr_SetString(PyExc_TypeError, "assemble takes three bytes and a count");
         return NULL;
@@ -73,21 +108,7 @@ chunks_assemble(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
     if (from == -1 && PyErr_Occurred()) {
         return NULL;
     }
-    first = PyBytes_GET_SIZE(arguments[0]);
-    second = PyBytes_GET_SIZE(arguments[1]);
-    size = PyBytes_GET_SIZE(arguments[2]);
-    if (from < 0 || from > size) {
-        PyErr_SetString(PyExc_ValueError, "there is not so much to leave out");
-        return NULL;
-    }
-    whole = PyBytes_FromStringAndSize(NULL, first + second + size - from);
-    if (whole != NULL) {
-        at = PyBytes_AS_STRING(whole);
-        memcpy(at, PyBytes_AS_STRING(arguments[0]), (size_t)first);
-        memcpy(at + first, PyBytes_AS_STRING(arguments[1]), (size_t)second);
-        memcpy(at + first + second, PyBytes_AS_STRING(arguments[2]) + from, (size_t)(size - from));
-    }
-    return whole;
+    return gatehouse_assemble(arguments[0], arguments[1], arguments[2], from);
 }
 
 static PyMethodDef functions[] = {
@@ -105,3 +126,5 @@ PyInit__chunks(void)
 {
     return PyModuleDef_Init(&definition);
 }
+
+#endif

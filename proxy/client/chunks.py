@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from mypy_extensions import i64
+
 from proxy.wire import frontend
 
 DESCRIBED: Final = 1
@@ -62,8 +64,8 @@ def assemble_in_python(first: bytes, second: bytes, data: bytes, start: int) -> 
     return b"".join((first, second, data[start:]))
 
 
-look_at_batch: Callable[[bytes, bytes], int] = look_at_batch_in_python
-assemble: Callable[[bytes, bytes, bytes, int], bytes] = assemble_in_python
+look_at_batch: Callable[[bytes, bytes], i64] = look_at_batch_in_python
+assemble: Callable[[bytes, bytes, bytes, i64], bytes] = assemble_in_python
 try:
     from proxy.client import _chunks
 except ImportError:

@@ -195,7 +195,8 @@ class ClientConnection(Arrival):
         self._server = None
         self._must_ask = False  # `acquire` does
         self._server_takes = True
-        self._drop_held_cancels()
+        if len(self._held_cancels):
+            self._drop_held_cancels()
         server.take_back()
         pool = self._server_pool
         assert pool is not None

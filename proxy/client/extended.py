@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.client.mending import CheckFirst, outdated
-from proxy.client.opening import run_begin
-from proxy.client.rewrite import BARE, BEGUN, Kind, Substitute, block_has_failed, goes_bare, residue
+from proxy.client.opening import BEGIN_UNITS, note_begin, run_begin
+from proxy.client.rewrite import BARE, Kind, Substitute, block_has_failed, goes_bare, residue
 from proxy.client.set_sizes import bytes_set
 from proxy.client.statements import ClientStatements, Statement, bound_value, bound_values
 from proxy.client.states import State
@@ -310,14 +310,18 @@ class ExtendedProtocol:
             self._mind_size(single, bound)
         server = self._begin(statement)
         self._ensure_parsed(server, statement, named=bool(name))
-        portal = b"" if portal_end == 5 else message[5:portal_end][:_NAME_BYTES]
+        portal = message[5:portal_end]
         if name:
             message = frame(codes.BIND, message[5 : portal_end + 1] + statement.server_name + message[name_end:])
         if statement.verdict.leaves_traces:
             self._note_traces(server, statement)
         self._send(message, BIND)
-        self.portals[portal] = (statement, bound)
-        self.bound.append(portal)
+        self._note_portal(portal, statement, bound)
+
+    def _note_portal(self, name: bytes, statement: Statement, bound: tuple[str | None, ...] | None) -> None:
+        name = name[:_NAME_BYTES]
+        self.portals[name] = (statement, bound)
+        self.bound.append(name)
 
     def doubt_portals(self) -> None:
         """The batch under way failed. A Bind or a Close that did not come to be leaves what stood there, and what that
@@ -381,9 +385,7 @@ class ExtendedProtocol:
         new_size = size - len(name) + len(new_name)
         reader.take_some(name_end)
         self._send(bytes((codes.BIND,)) + (new_size - 1).to_bytes(4, "big") + head[5 : portal_end + 1] + new_name, BIND)
-        portal = head[5:portal_end][:_NAME_BYTES]
-        self.portals[portal] = (statement, None)
-        self.bound.append(portal)
+        self._note_portal(head[5:portal_end], statement, None)
         session.intake.stream_rest(size - name_end)
         return True
 
@@ -619,10 +621,8 @@ class ExtendedProtocol:
     def _begin_transaction(self, server: ServerPort) -> None:
         """Send the BEGIN that was deferred, in the client's batch: if it fails, nothing of that runs."""
         session = self._session
-        server.prepared.unnamed = None
-        server.ledger.parses.append(ParseRecord(b"", None))
-        server.ledger.units.extend((PARSE | DROP | INJECTED, BIND | DROP | INJECTED, EXECUTE | DROP | INJECTED | NOTED))
-        server.ledger.notes.append(BEGUN)
+        note_begin(server)
+        server.ledger.units.extend(BEGIN_UNITS)
         session.send(run_begin(session.deferred))
 
     def _reply_locally(self, reply: LocalReply) -> None:

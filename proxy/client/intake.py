@@ -47,7 +47,7 @@ class Intake:
     @property
     def is_empty(self) -> bool:
         """Whether everything that came was handled."""
-        return not self._streaming and not len(self.reader)
+        return self._streaming == 0 and self.reader.held == 0
 
     def fail_segment(self, error: ProxyError) -> None:
         """Answer the frames at the front of the input, which no server will see, with `error`."""
@@ -91,7 +91,7 @@ class Intake:
             return self._start_stream(forward=False)
         if size > _SMALL_BYTES:
             if code == codes.BIND:
-                if size > _STREAM_OVER and len(reader) >= _STREAM_OVER:
+                if size > _STREAM_OVER and reader.held >= _STREAM_OVER:
                     return extended.large_bind(reader)
             else:
                 self._check_size(code, size)

@@ -9,13 +9,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.client.chunks import DESCRIBED
+from proxy.client.rewrite import BEGUN
 from proxy.server.expected import BATCH_ANSWER, BEHIND_BEGIN, BEHIND_CONTEXT, BEHIND_PARSE, DESCRIBED_ANSWER, MOST_SETS
-from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, NOTED, PARSE, QUERY, STATEMENT, SYNC
+from proxy.server.units import (
+    BIND,
+    DESCRIBE,
+    DROP,
+    EXECUTE,
+    INJECTED,
+    NOTED,
+    PARSE,
+    QUERY,
+    STATEMENT,
+    SYNC,
+    ParseRecord,
+)
 from proxy.wire import codes, frontend
 
 if TYPE_CHECKING:
     from proxy.client.session import Session
     from proxy.context.context import Context
+    from proxy.server.ports import ServerPort
 
 IS_PARSED: Final = 2
 HAS_CONTEXT: Final = 4
@@ -23,7 +37,7 @@ BEGINS: Final = 8
 """What is in a batch, beside DESCRIBED. What begins a transaction puts the context in place, too."""
 
 _BEHIND_BEGIN: Final = b"; "
-_BEGIN_UNITS: Final = [PARSE | DROP | INJECTED, BIND | DROP | INJECTED, EXECUTE | DROP | NOTED | INJECTED]
+BEGIN_UNITS: Final = [PARSE | DROP | INJECTED, BIND | DROP | INJECTED, EXECUTE | DROP | NOTED | INJECTED]
 _CONTEXT_UNITS: Final = [BIND | DROP | INJECTED, EXECUTE | DROP | INJECTED]
 
 
@@ -41,7 +55,7 @@ def _batch_shapes() -> list[tuple[int, tuple[int, ...]]]:
             units = [*_CONTEXT_UNITS, *units]
         if shape & BEGINS:
             answer += BEHIND_BEGIN
-            units = [*_BEGIN_UNITS, *units]
+            units = [*BEGIN_UNITS, *units]
         shapes.append((answer, tuple(units)))
     return shapes
 
@@ -95,8 +109,8 @@ class Opening:
 
     @property
     def begin_length(self) -> int:
-        """How many characters of the last Query's head belong to the BEGIN."""
-        return len(self._head_begin) + len(_BEHIND_BEGIN) if len(self._head_begin) else 0
+        """How many characters of the last Query's head belong to its BEGIN."""
+        return len(self._head_begin) + len(_BEHIND_BEGIN)
 
     def of_first_batch(self) -> bytes:
         """The messages in front of a transaction block's first batch."""
@@ -109,6 +123,13 @@ class Opening:
         return self._batch
 
 
+def note_begin(server: ServerPort) -> None:
+    """A BEGIN is about to be run in a batch: what has to be known of it, besides BEGIN_UNITS."""
+    server.prepared.unnamed = None
+    server.ledger.parses.append(ParseRecord(b"", None))
+    server.ledger.notes.append(BEGUN)
+
+
 def run_begin(begin: bytes) -> bytes:
-    """The messages that run a BEGIN in a batch."""
+    """The messages that run a BEGIN in a batch, owed BEGIN_UNITS."""
     return frontend.parse(b"", begin) + frontend.bind(b"", b"", ()) + frontend.execute(b"")

@@ -238,7 +238,6 @@ class Replies:
         )
         session.baseline = server.parameters
         self.report_view(out)
-        self._has_told = False
         if at_end and not changed and server.parameters is parameters and len(out) == said:
             self.unheard.keep_end(session.context, parameters, at_end)
 
@@ -247,7 +246,6 @@ class Replies:
         self._session.baseline = server.parameters
         out: list[bytes] = []
         self.report_view(out)
-        self._has_told = False
         return b"".join((answer[:-_READY_BYTES], *out, answer[-_READY_BYTES:]))
 
     def _report_unreported(self, status: int, server: ServerPort, out: list[bytes]) -> None:
@@ -270,6 +268,7 @@ class Replies:
         own = session.context.reported
         for name, value in session.baseline.items():
             self._show(name, own.get(name, value), out)
+        self._has_told = False  # in this transaction: it is told what holds outside of any
 
     def _show(self, name: bytes, value: bytes, out: list[bytes]) -> None:
         shown = self._session.shown

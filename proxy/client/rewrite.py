@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from mypy_extensions import i64
+
 from proxy.context import quoting
 from proxy.context.client_settings import ClientSettings
 from proxy.context.context import REPORTED, Context
@@ -44,7 +46,7 @@ class Progress:
     __slots__ = ("in_place", "status")
 
     def __init__(self, status: int, in_place: bool) -> None:
-        self.status = status
+        self.status: i64 = status
         self.in_place = in_place
 
     def after(self, kind: int) -> None:

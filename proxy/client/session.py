@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mypy_extensions import i64
+
 from proxy.client.extended import ExtendedProtocol
 from proxy.client.intake import Intake
 from proxy.client.keeping import Keeping
@@ -127,8 +129,8 @@ class Session:
         for name, value in own.items():
             if name in baseline:
                 self.shown[name] = value
-        self.state = State.IDLE
-        self.status: int = codes.IDLE
+        self.state: i64 = State.IDLE
+        self.status: i64 = codes.IDLE
         self.progress = Progress(codes.IDLE, in_place=False)
         self.server: ServerPort | None = None
         self.pinned = ""
@@ -152,7 +154,7 @@ class Session:
         self.is_watched = False
         self.began = 0.0
         self.lent_at = 0.0
-        self.last_activity = shared.clock()
+        self.last_activity = shared.now()
 
     # What the shell tells the session.
 
@@ -255,7 +257,7 @@ class Session:
             )
         elif done:
             self._segment_done(done, server)
-        elif self.state not in (State.WAITING, State.BUSY) and (len(self.intake.reader) or self.state == State.HELD):
+        elif self.state not in (State.WAITING, State.BUSY) and (self.intake.reader.held or self.state == State.HELD):
             self.pump()
 
     def detach(self) -> ServerPort | None:
@@ -271,7 +273,8 @@ class Session:
     @property
     def input_is_full(self) -> bool:
         """Whether the client should not be read from for now."""
-        return len(self.intake.reader) > self.limits.client_buffer_bytes and self.state in (State.WAITING, State.BUSY)
+        held = self.intake.reader.held
+        return held > self.limits.client_buffer_bytes and self.state in (State.WAITING, State.BUSY)
 
     @property
     def is_in_copy(self) -> bool:
@@ -305,7 +308,7 @@ class Session:
                 pass
             self.flush()
             if self.state == State.HELD and self.status == codes.IDLE and not self.keeps and self.server is not None:
-                self.last_activity = self.shared.clock()
+                self.last_activity = self.shared.now()
                 self._give_back(self.server)  # it turned out not to be needed
         except ProxyError as error:
             self.hang_up(error)
@@ -373,7 +376,7 @@ class Session:
 
     def start(self, server: ServerPort) -> None:
         """Note that a segment begins."""
-        self.began = now = self.shared.clock()
+        self.began = now = self.shared.now()
         if self.lent_at == 0.0:
             self.lent_at = now
         if self._is_timed and not self.is_watched:
@@ -499,7 +502,7 @@ class Session:
     def _segment_done(self, status: int, server: ServerPort) -> None:
         self.status = status
         self.stats.queries += 1
-        now = self.shared.clock()
+        now = self.shared.now()
         self.last_activity = now
         self.stats.query_seconds.observe(now - self.began)
         self.cancel_is_held = False
@@ -519,7 +522,7 @@ class Session:
                     self.fail_block()
             elif self.keeping.may_be_free:
                 self.keeping.look_what_is_left(server)
-        if len(self.intake.reader):
+        if self.intake.reader.held:
             self.pump()
 
     def sync_for_query(self, server: ServerPort) -> None:

@@ -24,7 +24,16 @@ from proxy.client.chunks import (
     look_at_batch,
 )
 from proxy.client.mending import MAX_MENDED_BYTES
-from proxy.client.opening import BATCH_SHAPES, BEGIN_QUERY_UNITS, BEGINS, HAS_CONTEXT, IS_PARSED, QUERY_UNITS, Opening
+from proxy.client.opening import (
+    BATCH_SHAPES,
+    BEGIN_QUERY_UNITS,
+    BEGINS,
+    HAS_CONTEXT,
+    IS_PARSED,
+    QUERY_UNITS,
+    Opening,
+    note_begin,
+)
 from proxy.client.rewrite import BEGUN
 from proxy.client.states import State
 from proxy.guard.shapes import HAS_SHAPE_IS_CHEAP, has_shape
@@ -38,9 +47,6 @@ if TYPE_CHECKING:
     from proxy.guard.verdicts import Verdict
     from proxy.server.ports import ServerPort
 
-_LOOK_AT_BATCH: Final = look_at_batch
-_ASSEMBLE: Final = assemble
-_HAS_SHAPE: Final = has_shape
 _remembers_shapes = HAS_SHAPE_IS_CHEAP  # not Final, for the tests
 _BEFORE_TEXT: Final = 5
 _BEHIND_TEXT: Final = 1
@@ -114,7 +120,7 @@ class Shortcut:
 
     def _batch(self, data: bytes) -> bool:
         """Bind of the unnamed portal to a statement with a name, Describe or not, Execute, Sync."""
-        look: i64 = _LOOK_AT_BATCH(data, self._name)
+        look: i64 = look_at_batch(data, self._name)
         if look < 0:
             return False
         name_end: i64 = look // END_OF_NAME
@@ -137,7 +143,7 @@ class Shortcut:
             session.pump()
             return True
         head = statement.head_of_bind(int(bind_end - name_end))
-        written = _ASSEMBLE(self._open_batch(server), head, data, int(name_end))
+        written = assemble(self._open_batch(server), head, data, int(name_end))
         self._send_batch(server, written, shape, statement)
         return True
 
@@ -196,9 +202,7 @@ class Shortcut:
             return b""
         if len(session.deferred) == 0:
             return session.context.bind_execute
-        server.prepared.unnamed = None
-        server.ledger.parses.append(ParseRecord(b"", None))
-        server.ledger.notes.append(BEGUN)
+        note_begin(server)
         return self._opening.of_first_batch()
 
     def _send_batch(self, server: ServerPort, written: bytes, shape: int, statement: Statement) -> None:
@@ -224,7 +228,7 @@ class Shortcut:
             return False
         if length + 1 != size:
             return self._begin_and_more(data, int(length))
-        if len(self._shape) == 0 or not _HAS_SHAPE(data, _BEFORE_TEXT, _BEHIND_TEXT, self._shape):
+        if len(self._shape) == 0 or not has_shape(data, _BEFORE_TEXT, _BEHIND_TEXT, self._shape):
             text = data[_BEFORE_TEXT:-_BEHIND_TEXT]
             if _NUL in text:
                 return False
@@ -246,15 +250,15 @@ class Shortcut:
         if session.progress.in_place:
             self._send(server, data, QUERY_ANSWER, QUERY_UNITS[0], must_inject=False)
             return True
-        written = _ASSEMBLE(self._opening.of_query(int(length)), b"", data, _BEFORE_TEXT)
+        written = assemble(self._opening.of_query(int(length)), b"", data, _BEFORE_TEXT)
         ledger = server.ledger
         sets = context.statements
-        ledger.positions = context.prefix_length
         if len(session.deferred):
             ledger.positions = self._opening.begin_length + context.prefix_length
             ledger.notes.append(BEGUN)
             self._send(server, written, behind_sets(sets + 1), BEGIN_QUERY_UNITS[sets], must_inject=True)
         else:
+            ledger.positions = context.prefix_length
             self._send(server, written, behind_sets(sets), QUERY_UNITS[sets], must_inject=True)
         return True
 
@@ -266,7 +270,7 @@ class Shortcut:
             if not session.ensure_server():
                 session.pump()
                 return None
-        elif not len(session.intake.reader):
+        elif session.intake.reader.held == 0:
             session.intake.reader.feed(data)
         server = session.server
         if server is not None and (server.followed is session.wanted or server.followed == session.wanted):
@@ -324,7 +328,7 @@ class Shortcut:
         self._session.extended.in_batch = True
         self._session.extended.bound = [b""]
         server.ledger.notes.append(Effect(verdict.single))
-        written = _ASSEMBLE(b"", statement.head_of_bind(bind_end - name_end), data, name_end)
+        written = assemble(b"", statement.head_of_bind(bind_end - name_end), data, name_end)
         answer, units = _END_SHAPES[shape]
         self._send(server, written, answer, units, must_inject=False, is_end=True)
         return True

@@ -11,6 +11,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Final
 
+from mypy_extensions import i64
+
 from proxy.context import quoting
 from proxy.context.client_settings import Parts
 from proxy.tenants.model import DatabasePlacement, SchemaPlacement, SharedPlacement, Tenant
@@ -93,7 +95,7 @@ class Context:
         self.settings = dict(settings)
         self.followed = followed
         self.lasting = (*followed, *settings)
-        self.statements = len(settings)
+        self.statements: i64 = len(settings)
         self.prefix = b"".join(quoting.set_local(name, parts) + b"; " for name, parts in settings)
         self.prefix_length = len(self.prefix.decode("utf-8", "replace"))
         self.query = frontend.query(self.prefix)

@@ -25,6 +25,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from mypy_extensions import i64
+
 MAX_SHAPED_BYTES: Final = 2000
 """Longer texts are lists of values mostly, of any length. The lexer also reads rows up to this size as one token.
 _shapes.c says it, too."""
@@ -75,7 +77,7 @@ def has_shape_in_python(data: bytes, first: int, last: int, shape: bytes) -> boo
     return len(text) <= MAX_SHAPED_BYTES and b"\0" not in text and shape_of(text) == shape
 
 
-has_shape: Callable[[bytes, int, int, bytes], bool] = has_shape_in_python
+has_shape: Callable[[bytes, i64, i64, bytes], bool] = has_shape_in_python
 HAS_SHAPE_IS_CHEAP = False
 """Whether that takes less time than to look for a text's verdict, as it does in C only."""
 try:

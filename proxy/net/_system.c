@@ -2,7 +2,8 @@
  *
  * What can not block keeps the interpreter's lock: to give it up and take it again costs as much as all the rest, and
  * whoever computes in another thread (a reload, say) would keep the loop waiting for it at each call.
- * system.py has the same in Python, and says what they mean.
+ * system.py has the same in Python, and says what they mean. The functions that are DIRECT are what compiled modules
+ * call themselves (deploy/direct_calls.py); the module is for all others.
  */
 
 #define _GNU_SOURCE /* accept4 */
@@ -20,6 +21,13 @@
 #ifdef __linux__
 #include <sys/epoll.h>
 #include <sys/syscall.h>
+#endif
+
+#ifdef GATEHOUSE_DIRECT_CALLS
+#include "gatehouse_direct_calls.h"
+#define DIRECT
+#else
+#define DIRECT static
 #endif
 
 #ifndef MSG_NOSIGNAL
@@ -40,38 +48,18 @@
 #define EVENTS_PER_LOOK 64
 #define MOST_MS 86400000
 
-/* Any int, as for Python's own calls: the kernel knows which are descriptors. False for failure. */
-static int
-descriptor(PyObject *number, int *fd)
-{
-    long value = PyLong_AsLong(number);
-    if (value == -1 && PyErr_Occurred()) {
-        return 0;
-    }
-    if (value < INT_MIN || value > INT_MAX) {
-        PyErr_SetString(PyExc_OverflowError, "too large for a file descriptor");
-        return 0;
-    }
-    *fd = (int)value;
-    return 1;
-}
-
 static int
 would_block(void)
 {
     return errno == EAGAIN || errno == EWOULDBLOCK;
 }
 
-static PyObject *
-system_receive(PyObject *module, PyObject *number)
+DIRECT PyObject *
+gatehouse_receive(int fd)
 {
     /* One for all: what was read is copied out before anybody else can read, for the lock is kept. */
     static char chunk[CHUNK_BYTES];
     ssize_t count;
-    int fd;
-    if (!descriptor(number, &fd)) {
-        return NULL;
-    }
     do {
         count = RECEIVE(fd, chunk, sizeof(chunk), MSG_DONTWAIT);
     } while (count < 0 && errno == EINTR);
@@ -84,30 +72,21 @@ system_receive(PyObject *module, PyObject *number)
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-static PyObject *
-system_send(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
+/* How much the kernel has taken; -1 for failure. */
+static Py_ssize_t
+send_some(int fd, const char *data, Py_ssize_t size)
 {
-    Py_buffer view;
     ssize_t count;
-    int fd;
-    if (given != 2) {
-        PyErr_SetString(PyExc_TypeError, "send takes a descriptor and bytes");
-        return NULL;
-    }
-    if (!descriptor(arguments[0], &fd) || PyObject_GetBuffer(arguments[1], &view, PyBUF_SIMPLE) < 0) {
-        return NULL;
-    }
     do {
-        count = SEND(fd, view.buf, (size_t)view.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+        count = SEND(fd, data, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
     } while (count < 0 && errno == EINTR);
     if (count < 0 && would_block()) {
-        count = 0;
+        return 0;
     }
     if (count < 0) {
-        PyErr_SetFromErrno(PyExc_OSError); /* Before the buffer's owner can change errno. */
+        PyErr_SetFromErrno(PyExc_OSError);
     }
-    PyBuffer_Release(&view);
-    return count < 0 ? NULL : PyLong_FromSsize_t(count);
+    return count;
 }
 
 #ifdef __linux__
@@ -125,13 +104,115 @@ milliseconds_until(double until)
     return left < 0 ? 0 : left > MOST_MS ? MOST_MS : (int)left;
 }
 
+/* What the last look of this thread has found. Other threads look while this one waits, and whenever it lets them run. */
+static _Thread_local struct epoll_event found[EVENTS_PER_LOOK];
+static _Thread_local int found_count;
+
+/* How many it has found; -1 for failure. */
+DIRECT int64_t
+gatehouse_look(int epoll, double until)
+{
+    int count;
+    if (until == 0.0) {
+        count = epoll_wait(epoll, found, EVENTS_PER_LOOK, 0);
+    }
+    else {
+        int most = milliseconds_until(until);
+        Py_BEGIN_ALLOW_THREADS
+        count = epoll_wait(epoll, found, EVENTS_PER_LOOK, most);
+        Py_END_ALLOW_THREADS
+    }
+    if (count < 0 && errno == EINTR) {
+        count = 0; /* The interpreter has a signal to handle first. */
+    }
+    found_count = count < 0 ? 0 : count;
+    if (count < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+    }
+    return count;
+}
+
+/* -1 for failure. */
+DIRECT int64_t
+gatehouse_found(int64_t at)
+{
+    if (at < 0 || at >= found_count) {
+        PyErr_SetString(PyExc_IndexError, "so many were not found");
+        return -1;
+    }
+    return (int64_t)found[at].events << 32 | (uint32_t)found[at].data.fd;
+}
+#endif
+
+#ifdef GATEHOUSE_DIRECT_CALLS
+
+#ifdef __linux__
+/* time.monotonic, which looks at the same clock. */
+double
+gatehouse_monotonic(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)((int64_t)now.tv_sec * 1000000000 + now.tv_nsec) / 1e9;
+}
+#endif
+
+int64_t
+gatehouse_send(int fd, PyObject *data)
+{
+    return send_some(fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data));
+}
+
+#else /* a module */
+
+/* Any int, as for Python's own calls: the kernel knows which are descriptors. False for failure. */
+static int
+descriptor(PyObject *number, int *fd)
+{
+    long value = PyLong_AsLong(number);
+    if (value == -1 && PyErr_Occurred()) {
+        return 0;
+    }
+    if (value < INT_MIN || value > INT_MAX) {
+        PyErr_SetString(PyExc_OverflowError, "too large for a file descriptor");
+        return 0;
+    }
+    *fd = (int)value;
+    return 1;
+}
+
+static PyObject *
+system_receive(PyObject *module, PyObject *number)
+{
+    int fd;
+    return descriptor(number, &fd) ? gatehouse_receive(fd) : NULL;
+}
+
+static PyObject *
+system_send(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
+{
+    Py_buffer view;
+    Py_ssize_t count;
+    int fd;
+    if (given != 2) {
+        PyErr_SetString(PyExc_TypeError, "send takes a descriptor and bytes");
+        return NULL;
+    }
+    if (!descriptor(arguments[0], &fd) || PyObject_GetBuffer(arguments[1], &view, PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    count = send_some(fd, view.buf, view.len);
+    PyBuffer_Release(&view);
+    return count < 0 ? NULL : PyLong_FromSsize_t(count);
+}
+
+#ifdef __linux__
 static PyObject *
 system_look(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
 {
-    struct epoll_event events[EVENTS_PER_LOOK];
-    PyObject *found;
     double until;
-    int count, at, fd;
+    int64_t count;
+    int fd;
     if (given != 2) {
         PyErr_SetString(PyExc_TypeError, "look takes an epoll and a time");
         return NULL;
@@ -151,39 +232,22 @@ system_look(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
     if (until == -1.0 && PyErr_Occurred()) {
         return NULL;
     }
-    if (until == 0.0) {
-        count = epoll_wait(fd, events, EVENTS_PER_LOOK, 0);
-    }
-    else {
-        int most = milliseconds_until(until);
-        Py_BEGIN_ALLOW_THREADS
-        count = epoll_wait(fd, events, EVENTS_PER_LOOK, most);
-        Py_END_ALLOW_THREADS
-    }
-    if (count < 0 && errno == EINTR) {
-        count = 0; /* The interpreter has a signal to handle first. */
-    }
-    if (count < 0) {
-        return PyErr_SetFromErrno(PyExc_OSError);
-    }
-    found = PyList_New(2 * (Py_ssize_t)count);
-    for (at = 0; found != NULL && at < count; at++) {
-        PyObject *ready = PyLong_FromLong(events[at].data.fd);
-        PyObject *which = PyLong_FromUnsignedLong(events[at].events);
-        if (ready == NULL || which == NULL) {
-            Py_XDECREF(ready);
-            Py_XDECREF(which);
-            Py_CLEAR(found);
-            break;
-        }
-        PyList_SET_ITEM(found, 2 * at, ready);
-        PyList_SET_ITEM(found, 2 * at + 1, which);
-    }
-    return found;
+    count = gatehouse_look(fd, until);
+    return count < 0 ? NULL : PyLong_FromLongLong(count);
 }
-#endif
 
-#ifdef __linux__
+static PyObject *
+system_found(PyObject *module, PyObject *number)
+{
+    Py_ssize_t at = PyLong_AsSsize_t(number);
+    int64_t which;
+    if (at == -1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    which = gatehouse_found(at);
+    return which < 0 ? NULL : PyLong_FromLongLong(which);
+}
+
 static PyObject *
 system_accept(PyObject *module, PyObject *listener)
 {
@@ -240,6 +304,7 @@ static PyMethodDef functions[] = {
 #ifdef __linux__
     {"accept", system_accept, METH_O, NULL},
     {"look", (PyCFunction)(void (*)(void))system_look, METH_FASTCALL, NULL},
+    {"found", system_found, METH_O, NULL},
 #endif
     {NULL, NULL, 0, NULL},
 };
@@ -253,3 +318,5 @@ PyInit__system(void)
 {
     return PyModuleDef_Init(&definition);
 }
+
+#endif

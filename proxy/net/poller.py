@@ -17,7 +17,7 @@ from typing import Final
 
 from mypy_extensions import i64, mypyc_attr, trait
 
-from proxy.net.system import LOOKS_BY_NUMBER, look
+from proxy.net.system import LOOKS_BY_NUMBER, found, look
 
 READABLE: Final = 1  # EPOLLIN
 WRITABLE: Final = 4  # EPOLLOUT
@@ -26,7 +26,9 @@ _EVENTS_PER_TURN: Final = 512
 """After so many the rest of the loop has its turn, if it has asked for none; each takes some five microseconds, a turn of
 the loop thirty."""
 _FIRST_DESCRIPTORS: Final = 64
-_LOOK: Final = look
+_DESCRIPTOR: Final = 0xFFFFFFFF
+_EVENTS_AT: Final = 32
+"""How `found` puts the two together."""
 _ATTRIBUTE: Final = "gatehouse_poller"
 
 
@@ -34,7 +36,7 @@ _WORK_PER_LOOK_S: Final = 0.00015
 """So long what was put off may take before those are served again who are ready: as long as a query itself takes."""
 _LEAST_WORK_PER_LOOK: Final = 8
 """However long it takes, as on a machine that was stopped in between."""
-_EVENTS_OF_WORK: Final = 64
+_EVENTS_OF_WORK: Final = 32
 """What that counts for, beside events."""
 
 
@@ -95,9 +97,9 @@ class Poller:
         elif hasattr(select, "epoll"):
             self._epoll = select.epoll()
             loop.add_reader(self._epoll.fileno(), self._look)
-        self._seen_by: object = self._epoll  # as `look` likes it best
+        self._number: i64 = -1  # the epoll's descriptor, where `look` can use that
         if LOOKS_BY_NUMBER and self._epoll is not None:
-            self._seen_by = self._epoll.fileno()
+            self._number = self._epoll.fileno()
 
     def watch(self, fd: int, watched: Watched, events: int) -> None:
         """Begin to watch a descriptor for READABLE, WRITABLE or both."""
@@ -142,7 +144,7 @@ class Poller:
             return
         if not self._is_shared:
             self.loop.remove_reader(self._epoll.fileno())
-        self._seen_by = self._epoll
+        self._number = -1
         self._epoll.close()
 
     def serve(self, until: float, calls: Sized, timers: list[asyncio.TimerHandle]) -> list[int]:
@@ -151,15 +153,15 @@ class Poller:
         `until`: when its next timer is due, on the monotonic clock; 0 if it has something to do already. `calls` and
         `timers` are the loop's own: it has something to do when these are there, or a timer that was not the first.
         """
-        epoll = self._seen_by
         timer = timers[0] if timers else None
         of_loop: list[int] = []
         wait = 0.0 if self._is_busy or self._put_off else until
         served: i64 = 0
         while True:
-            size: i64 = self._tell(_LOOK(epoll, wait), of_loop)
+            size = self._look_until(wait)
+            self._tell_all(size, of_loop)
             served += size
-            self._is_busy = size > 2
+            self._is_busy = size > 1
             if self._put_off:
                 self._go_on()
                 self._is_busy = True  # to look for others without sleeping, and for what is put off again
@@ -169,7 +171,7 @@ class Poller:
                     return of_loop
                 wait = until  # nothing more: sleep
                 continue
-            if until == 0.0 or of_loop or len(calls) or served >= 2 * _EVENTS_PER_TURN:
+            if until == 0.0 or of_loop or len(calls) or served >= _EVENTS_PER_TURN:
                 return of_loop
             if (timers[0] if timers else None) is not timer:
                 return of_loop
@@ -177,14 +179,19 @@ class Poller:
 
     def _look(self) -> None:
         """The loop says that something is ready: serve it; while there is much of it, again."""
-        epoll = self._seen_by
         nobodys: list[int] = []
         served: i64 = 0
         while True:
-            size: i64 = self._tell(_LOOK(epoll, 0.0), nobodys)
+            size = self._look_until(0.0)
+            self._tell_all(size, nobodys)
             served += size
-            if size <= 2 or served >= 2 * _EVENTS_PER_TURN:
+            if size <= 1 or served >= _EVENTS_PER_TURN:
                 return
+
+    def _look_until(self, wait: float) -> i64:
+        if self._number >= 0:
+            return look(self._number, wait)
+        return look(self._epoll, wait)
 
     def _go_on(self) -> None:
         """Let what was put off go on, some of it at least; what is put off meanwhile waits for the next time."""
@@ -211,23 +218,22 @@ class Poller:
     def _complain(self, message: str, error: Exception) -> None:
         self.loop.call_exception_handler({"message": message, "exception": error})
 
-    def _tell(self, found: list[int], others: list[int]) -> i64:
-        """Tell all that is ready, but what is not watched here, which is added to `others`; how many numbers there were."""
+    def _tell_all(self, size: i64, others: list[int]) -> None:
+        """Tell all `size` that were found, but what is not watched here, which is added to `others`."""
         watched = self._watched
-        size: i64 = len(found)
         at: i64 = 0
         while at < size:
-            fd = found[at]
+            event: i64 = found(at)
+            fd: i64 = event & _DESCRIPTOR
             ready = watched[fd] if fd < len(watched) else None
             if ready is None:
-                others += found[at : at + 2]
+                others += (int(fd), int(event >> _EVENTS_AT))
             else:
                 try:
-                    ready.ready(found[at + 1])
+                    ready.ready(int(event >> _EVENTS_AT))
                 except Exception as error:  # it must not: say so, and serve the others
                     self._complain("what a poller watches failed", error)
-            at += 2
-        return size
+            at += 1
 
     def _watch_by_loop(self, fd: int, events: int) -> None:
         watched = self._watched[fd]

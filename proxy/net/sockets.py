@@ -10,12 +10,12 @@ import os
 from collections import deque
 from typing import Final
 
+from mypy_extensions import i64
+
 from proxy.net.links import Link, Receiver
 from proxy.net.poller import READABLE, WRITABLE, Poller, Watched, Work
 from proxy.net.system import receive, send
 
-_RECEIVE: Final = receive
-_SEND: Final = send
 _HIGH_WATER_BYTES: Final = 65536
 _LOW_WATER_BYTES: Final = 16384
 """asyncio's own marks for when a writer is to wait and to go on."""
@@ -28,12 +28,12 @@ class SocketLink(Link, Watched, Work):
 
     def __init__(self, poller: Poller, fd: int) -> None:
         self._poller = poller
-        self._fd = fd  # -1 when it is closed
+        self._fd: i64 = fd  # -1 when it is closed
         self._receiver: Receiver | None = None
         self._watched = 0
         self._wants_bytes = True
         self._unsent: deque[bytes | memoryview] = deque()
-        self._unsent_bytes = 0
+        self._unsent_bytes: i64 = 0
         self._must_wait = False  # as the receiver was told
         self._broken: OSError | None = None  # why nothing can be sent any more
         self._failure: Exception | None = None  # why it is over, until the receiver has been told
@@ -73,7 +73,7 @@ class SocketLink(Link, Watched, Work):
             self._unsent_bytes += len(data)
         else:
             try:
-                sent = _SEND(self._fd, data)
+                sent = send(self._fd, data)
             except OSError as error:
                 self._break(error)
                 return
@@ -139,7 +139,7 @@ class SocketLink(Link, Watched, Work):
 
     def _read(self) -> None:
         try:
-            data = _RECEIVE(self._fd)
+            data = receive(self._fd)
         except OSError as error:
             self._end(error)
             return
@@ -175,7 +175,7 @@ class SocketLink(Link, Watched, Work):
     def _send_more(self) -> None:
         try:
             if len(self._unsent) == 1:
-                sent = _SEND(self._fd, self._unsent[0])
+                sent = send(self._fd, self._unsent[0])
             else:
                 sent = os.writev(self._fd, [self._unsent[at] for at in range(min(len(self._unsent), _MOST_BUFFERS))])
         except BlockingIOError:
@@ -224,5 +224,6 @@ class SocketLink(Link, Watched, Work):
                 receiver.connection_lost(failure)
         finally:
             if self._fd >= 0:  # else a receiver came after the end
-                fd, self._fd = self._fd, -1  # the number is anybody's now
+                fd = self._fd
+                self._fd = -1  # the number is anybody's now
                 os.close(fd)

@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import select
 import socket
+import threading
 from collections.abc import Callable
 from math import ceil, inf
 from time import monotonic
 from typing import Any, Final
+
+from mypy_extensions import i64
 
 CHUNK_BYTES: Final = 65536
 EVENTS_PER_LOOK: Final = 64
@@ -44,19 +47,41 @@ def accept_in_python(listener: socket.socket) -> tuple[int, str] | None:
     return sock.detach(), f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "unix"
 
 
-def look_in_python(epoll: select.epoll, until: float) -> list[int]:
-    """Which descriptors are ready, some of them at most: each followed by what it is ready for.
+class _Found(threading.local):
+    """What the last look of a thread has found."""
+
+    events: list[tuple[int, int]] = []  # never changed in place
+
+
+_found = _Found()
+
+
+def look_in_python(epoll: select.epoll, until: float) -> int:
+    """How many descriptors are ready, EVENTS_PER_LOOK of them at most; `found` says which, until the next look.
 
     Waits until there is one, or a signal to handle, or `until` on the monotonic clock: 0 does not wait.
     """
     left = None if until == inf else max(0.0, ceil((until - monotonic()) * 1e3) * 1e-3) if until else 0.0
-    return [number for event in epoll.poll(left, EVENTS_PER_LOOK) for number in event]
+    _found.events = epoll.poll(left, EVENTS_PER_LOOK)
+    return len(_found.events)
 
 
-receive: Callable[[int], bytes | None] = receive_in_python
-send: Callable[[int, bytes | memoryview], int] = send_in_python
+def found_in_python(at: int) -> int:
+    """One of those that this thread's last look has found: its descriptor, and what it is ready for from the 32nd bit on.
+
+    Raises IndexError.
+    """
+    if at < 0:
+        raise IndexError(at)
+    descriptor, events = _found.events[at]
+    return events << 32 | descriptor
+
+
+receive: Callable[[i64], bytes | None] = receive_in_python
+send: Callable[[i64, bytes | memoryview], i64] = send_in_python
 accept: Callable[[socket.socket], tuple[int, str] | None] = accept_in_python
-look: Callable[[Any, float], list[int]] = look_in_python
+look: Callable[[Any, float], int] = look_in_python
+found: Callable[[i64], i64] = found_in_python
 LOOKS_BY_NUMBER = False
 """Whether `look` can be given the number of an epoll's descriptor as well, and is quicker then."""
 try:
@@ -66,5 +91,5 @@ except ImportError:
 else:
     receive, send = _system.receive, _system.send
     if hasattr(_system, "look"):
-        accept, look = _system.accept, _system.look
+        accept, look, found = _system.accept, _system.look, _system.found
         LOOKS_BY_NUMBER = True

@@ -11,6 +11,8 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Final
 
+from mypy_extensions import i64
+
 from proxy.errors import ErrorKind, ProxyError
 
 # The types are spelled out because mypyc leaves a bare `Final` tuple unset.
@@ -55,7 +57,7 @@ class Histogram:
         """`bounds`: upper bounds in seconds, ascending."""
         self.bounds: tuple[float, ...] = bounds
         self._least: float = bounds[0]
-        self._small = 0
+        self._small: i64 = 0
         self._others: list[int] = [0] * (len(bounds) + 1)
         self.sum: float = 0.0
 

@@ -105,6 +105,11 @@ class ClusterBudget:
         """The pool wants no room any more."""
         self._starving.pop(member, None)
 
+    @property
+    def is_tight(self) -> bool:
+        """Might a pool have to give back what is released to it?"""
+        return len(self._starving) > 0 or self.is_over()
+
     def must_give_back(self, member: Member, now: float) -> bool:
         """Shall the pool close the server it just got back, for another pool that waits?"""
         if not self._starving or self.used < self.max_connections:

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from mypy_extensions import i64
+
 from proxy.errors import ProxyError
 from proxy.observe.gauges import PoolSnapshot
 from proxy.pool.backoff import Backoff
@@ -109,7 +111,7 @@ class PoolCore:
         self.slots: dict[ServerPort, Slot] = {}
         self.idle = IdleServers(self.slots)
         self.opening: dict[Slot, None] = {}
-        self.size = 0  # servers of the pool, those being opened included
+        self.size: i64 = 0  # servers of the pool, those being opened included
         self.is_draining = False
         self.is_warming = False  # somebody wants the pool to have opened a server, not to use one
         self._loose: dict[Slot, None] = {}
@@ -130,7 +132,7 @@ class PoolCore:
         """Lend a server the tenant can have as it is, unless the tenant is at its limit or has clients waiting."""
         line = self.queue.line(tenant)
         line.limit = limit
-        if line.queue or (limit and line.used >= limit):
+        if len(line.queue) or (limit and line.used >= limit):
             return None
         slot = self.idle.take_for(line)
         return None if slot is None else self._lend(slot, line)
@@ -168,7 +170,7 @@ class PoolCore:
         return None
 
     def _serve_next(self, now: float, *, may_grant: bool) -> Decision | None:
-        if not (self.idle.count or self._loose or self._can_open(now)):
+        if not (self.idle.count or self._loose or self._can_open(now)) or not self._can_help():
             return None
         for _ in range(len(self.queue.ring)):
             line = self.queue.next_in_turn()
@@ -186,6 +188,13 @@ class PoolCore:
                 return decision
             self.queue.end_turn()
         return None
+
+    def _can_help(self) -> bool:
+        """Is there a line that an idle server suits, or for which not enough is being prepared?
+
+        Mostly not: servers are on their way to all who wait. To let all lines have their turns for nothing takes long.
+        """
+        return any(line.can_be_served() and (self.idle.suits(line) or line.wants_more()) for line in self.queue.ring)
 
     def _prepare(self, line: TenantLine, now: float) -> Reset | Open | NeedRoom | None:
         slot = self.idle.take_used()
@@ -221,6 +230,7 @@ class PoolCore:
         del self.opening[slot]
         slot.server, slot.opened_at = server, now
         self.slots[server] = slot
+        server.place = slot
         self._set_ready(slot)
 
     def returned(self, slot: Slot, now: float) -> None:
@@ -268,6 +278,7 @@ class PoolCore:
             del self.opening[slot]
         else:
             del self.slots[slot.server]
+            slot.server.place = None
         return True
 
     # --- maintenance
@@ -376,4 +387,5 @@ class PoolCore:
         if line is not None:
             slot.charged_to = None
             line.used -= 1
-            self.queue.step_in(line)
+            if len(line.queue):
+                self.queue.step_in(line)

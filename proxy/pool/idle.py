@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from proxy.pool.slots import Slot, SlotState, TenantLine
+from mypy_extensions import i64
+
+from proxy.pool.slots import Slot, SlotState, Stack, TenantLine
 from proxy.server.ports import ServerPort
 
 
@@ -19,9 +21,9 @@ class IdleServers:
 
     def __init__(self, slots: dict[ServerPort, Slot]) -> None:
         self._slots = slots
-        self._clean: list[Slot] = []
-        self._returns = 0
-        self.count = 0
+        self._clean = Stack()
+        self._returns: i64 = 0
+        self.count: i64 = 0
 
     def __iter__(self) -> Iterator[Slot]:
         return (slot for slot in self._slots.values() if slot.state == SlotState.IDLE)
@@ -33,28 +35,28 @@ class IdleServers:
         slot.idle_order = self._returns
         self.count += 1
         if slot.home is not None:
-            slot.home.idle.append(slot)
+            slot.home.idle.push(slot)
         slot.is_for_anyone = is_trusted or slot.is_clean
         if slot.is_for_anyone:
-            self._clean.append(slot)
+            self._clean.push(slot)
 
     def suits(self, line: TenantLine) -> bool:
         """Is there a server the tenant can have as it is?"""
-        return bool(line.idle or self._clean)
+        return line.idle.count > 0 or self._clean.count > 0
 
     def take_for(self, line: TenantLine) -> Slot | None:
         """Take the best server the tenant can have as it is: its own (plans are warm), else a clean one.
 
         Last in, first out: the warmest server first, so that the coldest ages out and the pool can shrink.
         """
-        if line.idle:
+        if line.idle.count:
             slot = line.idle.pop()
             if slot.is_for_anyone:
-                _take_out(self._clean, slot)
-        elif self._clean:
+                self._clean.take_out(slot)
+        elif self._clean.count:
             slot = self._clean.pop()
             if slot.home is not None:
-                _take_out(slot.home.idle, slot)
+                slot.home.idle.take_out(slot)
         else:
             return None
         self.count -= 1
@@ -81,9 +83,9 @@ class IdleServers:
         """Take out this server; its state is the caller's to set."""
         self.count -= 1
         if slot.home is not None:
-            _take_out(slot.home.idle, slot)
+            slot.home.idle.take_out(slot)
         if slot.is_for_anyone:
-            _take_out(self._clean, slot)
+            self._clean.take_out(slot)
 
     def sort_again(self, *, is_trusted: bool) -> None:
         """Put every server where it belongs now that `is_trusted` may have changed."""
@@ -91,11 +93,3 @@ class IdleServers:
         for slot in slots:
             self.remove(slot)
             self.push(slot, is_trusted=is_trusted)
-
-
-def _take_out(stack: list[Slot], slot: Slot) -> None:
-    """The newest are looked at first: they are taken most."""
-    position = len(stack) - 1
-    while stack[position] is not slot:
-        position -= 1
-    del stack[position]

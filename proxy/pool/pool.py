@@ -107,15 +107,17 @@ class Pool:
 
         `now`: for who has just looked at the clock.
         """
-        slot = self._core.slots.get(server)
-        if slot is None:
+        slot = server.place
+        if not isinstance(slot, Slot):
             server.close("discarded")
-        if slot is None or slot.state != SlotState.LENT:
+            return
+        if slot.state != SlotState.LENT:
             return
         if now == 0.0:
             now = self._now()
         reason = server.unusable_because() or self._core.reason_to_close(slot, now)
-        if reason is None and self._budget.must_give_back(self, now):
+        is_tight = self._budget.is_tight
+        if is_tight and reason is None and self._budget.must_give_back(self, now):
             reason = "given to another pool"
         if reason is not None:
             self._close(slot, reason)
@@ -124,7 +126,7 @@ class Pool:
             self._reset(slot, server.taint)
         else:
             self._core.returned(slot, now)
-        if self._core.queue.waiting or self._budget.has_starving:
+        if is_tight or self._core.queue.waiting:
             self._settle()
 
     def discard(self, server: ServerPort, reason: str) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+from mypy_extensions import i64
+
 from proxy.pool.ports import Waiter
 from proxy.server.ports import ServerPort
 
@@ -43,17 +45,58 @@ class Slot:
 
     def __init__(self, lifetime_share: float) -> None:
         self.server: ServerPort | None = None
-        self.state = SlotState.OPENING
+        self.state: i64 = SlotState.OPENING
         self.opened_at = 0.0
         self.lifetime_share = lifetime_share  # of the configured lifetime: the jitter, drawn once
         self.idle_since = 0.0
-        self.idle_order = 0  # grows with each return of any server
+        self.idle_order: i64 = 0  # grows with each return of any server
         self.is_clean = True  # nothing of any tenant is on it
         self.home: TenantLine | None = None  # whose plans are warm on it
         self.charged_to: TenantLine | None = None  # whose limit it counts against: lent, or reset after use
         self.reserved_for: TenantLine | None = None  # who asked for the opening or reset under way
         self.is_for_anyone = True  # while idle: any tenant may have it as it is
         self.reset_serial = 0
+
+
+class Stack:
+    """Servers, the last one in first; `count` of them.
+
+    It keeps the room that it has had: servers come and go with every transaction, and a list gives its room back and
+    asks for it again.
+    """
+
+    __slots__ = ("_slots", "count")
+
+    def __init__(self) -> None:
+        self._slots: list[Slot | None] = []
+        self.count: i64 = 0
+
+    def push(self, slot: Slot) -> None:
+        """Put one on top."""
+        if self.count == len(self._slots):
+            self._slots.append(slot)
+        else:
+            self._slots[self.count] = slot
+        self.count += 1
+
+    def pop(self) -> Slot:
+        """Take the one on top; there must be one."""
+        slot = self._slots[self.count - 1]
+        assert slot is not None
+        self.count -= 1
+        self._slots[self.count] = None
+        return slot
+
+    def take_out(self, slot: Slot) -> None:
+        """Take one that is there from where it is. The newest are looked at first: they are taken most."""
+        position = self.count - 1
+        above: Slot | None = None
+        while (here := self._slots[position]) is not slot:
+            self._slots[position] = above
+            above = here
+            position -= 1
+        self._slots[position] = above
+        self.count -= 1
 
 
 class Ticket:
@@ -75,10 +118,10 @@ class TenantLine:
     def __init__(self, tenant: str) -> None:
         self.tenant = tenant
         self.queue: OrderedDict[Waiter, Ticket] = OrderedDict()
-        self.limit = 0  # servers it may use at a time, as its last client to ask stated; 0 = any number
-        self.used = 0  # servers lent to it, or being reset after its use
+        self.limit: i64 = 0  # servers it may use at a time, as its last client to ask stated; 0 = any number
+        self.used: i64 = 0  # servers lent to it, or being reset after its use
         self.coming: list[Slot] = []  # servers being opened or reset because it waits
-        self.idle: list[Slot] = []  # idle servers that last worked for it, in order of return
+        self.idle = Stack()  # idle servers that last worked for it, in order of return
         self.is_in_ring = False
 
     @property
@@ -105,4 +148,4 @@ class TenantLine:
 
     def is_deserted(self) -> bool:
         """May the line be forgotten?"""
-        return not (self.queue or self.used or self.coming or self.idle or self.is_in_ring)
+        return not (self.queue or self.used or self.coming or self.idle.count or self.is_in_ring)

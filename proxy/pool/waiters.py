@@ -19,10 +19,11 @@ class WaitQueue:
     of its servers does. Clients that time their own wait are left out of `oldest_timed`.
     """
 
-    __slots__ = ("_lines", "_notified", "_timed", "_unnotified", "ring", "waiting")
+    __slots__ = ("_last", "_lines", "_notified", "_timed", "_unnotified", "ring", "waiting")
 
     def __init__(self) -> None:
         self._lines: dict[str, TenantLine] = {}
+        self._last: TenantLine | None = None  # who was asked for last: often the next, too
         self._unnotified: OrderedDict[Waiter, Ticket] = OrderedDict()
         self._notified: OrderedDict[Waiter, Ticket] = OrderedDict()  # all older than the ones not notified
         self._timed: OrderedDict[Waiter, Ticket] = OrderedDict()
@@ -46,9 +47,13 @@ class WaitQueue:
 
     def line(self, tenant: str) -> TenantLine:
         """The tenant's line, made when it is not there."""
+        last = self._last
+        if last is not None and (last.tenant is tenant or last.tenant == tenant):
+            return last
         line = self._lines.get(tenant)
         if line is None:
             line = self._lines[tenant] = TenantLine(tenant)
+        self._last = line
         return line
 
     def join(self, waiter: Waiter, now: float, *, is_timed: bool = True) -> None:
@@ -114,6 +119,7 @@ class WaitQueue:
 
     def tidy(self) -> None:
         """Give every waiting line a turn again (limits may have changed) and forget tenants that left no trace."""
+        self._last = None
         self.ring = deque(line for line in self.ring if line.queue)
         for line in list(self._lines.values()):
             if not line.queue:

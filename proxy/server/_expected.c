@@ -1,7 +1,16 @@
-/* The walk over an answer that is just what was expected. expected.py has the same in Python, and says what it means. */
+/* The walk over an answer that is just what was expected. expected.py has the same in Python, and says what it means.
+ * What is DIRECT is what compiled modules call themselves (deploy/direct_calls.py); the module is for all others.
+ */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+
+#ifdef GATEHOUSE_DIRECT_CALLS
+#include "gatehouse_direct_calls.h"
+#define DIRECT
+#else
+#define DIRECT static
+#endif
 
 #define END 15
 #define DROPPED 16
@@ -15,7 +24,7 @@
 /* Where the client's part begins; -1 if this is not exactly the whole of what is expected. `cut`: where the messages stand
    that may come before ReadyForQuery and are to be left out, if they do; -1 when they did not come. */
 static Py_ssize_t
-begin_of_answer(const unsigned char *table, const unsigned char *data, Py_ssize_t size, long state, long status,
+begin_of_answer(const unsigned char *table, const unsigned char *data, Py_ssize_t size, int64_t state, int64_t status,
                 const char *unheard, Py_ssize_t *cut)
 {
     Py_ssize_t at = 0, begin = state < DROPPED ? 0 : -1, may_cut = *cut;
@@ -49,30 +58,12 @@ begin_of_answer(const unsigned char *table, const unsigned char *data, Py_ssize_
     return -1;
 }
 
-static PyObject *
-expected_clients_part(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
+/* The client's part of the answer; empty if there is none. */
+DIRECT PyObject *
+gatehouse_clients_part(PyObject *table, PyObject *data, int64_t state, int64_t status, PyObject *unheard)
 {
-    PyObject *table, *data, *unheard, *part;
-    Py_ssize_t begin, cut, size;
-    long state, status;
-    if (given != 5 || !PyBytes_Check(arguments[0]) || !PyBytes_Check(arguments[1]) || !PyBytes_Check(arguments[4])) {
-        PyErr_SetString(PyExc_TypeError, "clients_part takes transitions, data, a state, a status and messages");
-        return NULL;
-    }
-    table = arguments[0];
-    data = arguments[1];
-    unheard = arguments[4];
-    state = PyLong_AsLong(arguments[2]);
-    status = PyLong_AsLong(arguments[3]);
-    if (PyErr_Occurred()) {
-        return NULL;
-    }
-    if (PyBytes_GET_SIZE(table) != STATES * 256 || state < 0 || state >= STATES) {
-        PyErr_SetString(PyExc_ValueError, "no such state");
-        return NULL;
-    }
-    size = PyBytes_GET_SIZE(data);
-    cut = size - READY_BYTES - PyBytes_GET_SIZE(unheard);
+    Py_ssize_t begin, size = PyBytes_GET_SIZE(data), cut = size - READY_BYTES - PyBytes_GET_SIZE(unheard);
+    PyObject *part;
     begin = begin_of_answer((const unsigned char *)PyBytes_AS_STRING(table),
                             (const unsigned char *)PyBytes_AS_STRING(data), size, state, status,
                             PyBytes_AS_STRING(unheard), &cut);
@@ -89,6 +80,28 @@ expected_clients_part(PyObject *module, PyObject *const *arguments, Py_ssize_t g
     return PyBytes_FromStringAndSize(PyBytes_AS_STRING(data) + (begin < 0 ? 0 : begin), begin < 0 ? 0 : size - begin);
 }
 
+#ifndef GATEHOUSE_DIRECT_CALLS
+
+static PyObject *
+expected_clients_part(PyObject *module, PyObject *const *arguments, Py_ssize_t given)
+{
+    long state, status;
+    if (given != 5 || !PyBytes_Check(arguments[0]) || !PyBytes_Check(arguments[1]) || !PyBytes_Check(arguments[4])) {
+        PyErr_SetString(PyExc_TypeError, "clients_part takes transitions, data, a state, a status and messages");
+        return NULL;
+    }
+    state = PyLong_AsLong(arguments[2]);
+    status = PyLong_AsLong(arguments[3]);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    if (PyBytes_GET_SIZE(arguments[0]) != STATES * 256 || state < 0 || state >= STATES) {
+        PyErr_SetString(PyExc_ValueError, "no such state");
+        return NULL;
+    }
+    return gatehouse_clients_part(arguments[0], arguments[1], state, status, arguments[4]);
+}
+
 static PyMethodDef functions[] = {
     {"clients_part", (PyCFunction)(void (*)(void))expected_clients_part, METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
@@ -103,3 +116,5 @@ PyInit__expected(void)
 {
     return PyModuleDef_Init(&definition);
 }
+
+#endif

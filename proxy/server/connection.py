@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import Final
 
 from proxy.errors import ProtocolViolation, ServerLost
@@ -19,6 +20,8 @@ from proxy.server.ports import ServerPort, ServerUser
 from proxy.server.prepared import PreparedOnServer
 from proxy.wire import codes, frontend
 
+_TICK_S: Final = 0.001
+"""The loop counts timers in milliseconds: one may be early by this."""
 _LAST_WORDS_S: Final = 5.0
 """How long a connection that is closed may take for bytes that PostgreSQL has not read yet."""
 
@@ -50,6 +53,7 @@ class ServerConnection(ServerPort, Receiver):
         self.opened_at = opened_at
         self.taint = 0
         self.tenant_id = None
+        self.place = None
         self.followed = ()
         self.prepared = PreparedOnServer(max_prepared_statements)
         self._reset_timeout_s = reset_timeout_s
@@ -61,6 +65,9 @@ class ServerConnection(ServerPort, Receiver):
         self._link: Link | None = None
         self.takes_bytes = True
         self._reads = True
+        self.due_at = 0.0  # when the job under way has to be done; 0 for none
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_at = 0.0
         self._retired_because = ""
         self._cancels = 0
         self._after_cancels: list[Callable[[], None]] = []
@@ -98,6 +105,8 @@ class ServerConnection(ServerPort, Receiver):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         was_closed, self.is_closed = self.is_closed, True
+        if self._alarm is not None:
+            self._alarm.cancel()
         self.close_reason = self.close_reason or "lost"
         if not was_closed:
             self._lose(ServerLost("server closed the connection unexpectedly", server=self.address, reason=str(exc)))
@@ -186,8 +195,27 @@ class ServerConnection(ServerPort, Receiver):
 
     def run(self, job: Job, timeout_s: float) -> None:
         """Run a job of the proxy's own on an idle or abandoned connection; its callback is called exactly once."""
+        self.due_at = monotonic() + timeout_s
+        if self._alarm is None or self.due_at < self._alarm_at:
+            self._set_alarm()
+        job.start(self)
+
+    def _set_alarm(self) -> None:
+        """Look at `due_at` then. One timer does for many jobs: most are long done when it fires."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_at = self.due_at
         loop = asyncio.get_running_loop()
-        job.start(self, loop.call_later(timeout_s, lambda: self.close("timeout")))
+        self._alarm = loop.call_later(self.due_at - monotonic(), self._look_at_job)
+
+    def _look_at_job(self) -> None:
+        self._alarm = None
+        if self.due_at == 0.0 or self.is_closed:
+            return
+        if monotonic() < self.due_at - _TICK_S:
+            self._set_alarm()
+        else:
+            self.close("timeout")
 
     def recover(self, recovery: Recovery, timeout_s: float) -> None:
         """The client left: end what it left open."""

@@ -122,7 +122,7 @@ def clients_part_in_python(transitions: bytes, data: bytes, expected: int, statu
     return b""
 
 
-clients_part: Callable[[bytes, bytes, int, int, bytes], bytes] = clients_part_in_python
+clients_part: Callable[[bytes, bytes, i64, i64, bytes], bytes] = clients_part_in_python
 """In C where Gatehouse was compiled."""
 try:
     from proxy.server import _expected

@@ -6,7 +6,6 @@ A job holds the connection like a session does, until it is done.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -51,12 +50,10 @@ class Job(ServerUser):
 
     def __init__(self) -> None:
         self._server: ServerConnection | None = None
-        self._deadline: asyncio.TimerHandle | None = None
 
-    def start(self, server: ServerConnection, deadline: asyncio.TimerHandle) -> None:
+    def start(self, server: ServerConnection) -> None:
         """Take hold of the connection and send."""
         self._server = server
-        self._deadline = deadline
         server.lend(self)
         server.ledger.owner = self
         server.ledger.failed = False
@@ -77,9 +74,8 @@ class Job(ServerUser):
 
     def let_go(self) -> None:
         """The job is over."""
-        if self._deadline is not None:
-            self._deadline.cancel()
         if self._server is not None:
+            self._server.due_at = 0.0
             self._server.take_back()
             self._server = None
 

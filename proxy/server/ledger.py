@@ -13,6 +13,8 @@ from collections.abc import Container
 from itertools import islice
 from typing import Final, Protocol
 
+from mypy_extensions import i64
+
 from proxy.context.context import FOLLOWED
 from proxy.errors import ProtocolViolation, ProxyError
 from proxy.server.expected import NOTHING, TRANSITIONS, clients_part
@@ -66,7 +68,6 @@ _MAX_HELD_BYTES: Final = 64 * 1024 * 1024
 
 
 _NO_UNITS: Final[tuple[int, ...]] = ()
-_CLIENTS_PART: Final = clients_part
 
 
 def _by_order(entry: tuple[int, Note | ParseRecord]) -> int:
@@ -131,7 +132,7 @@ class Ledger:
         self.out: list[bytes] = []
         self.reported: dict[bytes, bytes] = {}
         self.positions: PositionMap | int = 0
-        self.status = codes.IDLE
+        self.status: i64 = codes.IDLE
         self.skipping = False
         self.quiet = False  # what is under way is the proxy's own: its failure is nobody's business
         self.replaying = (
@@ -145,13 +146,13 @@ class Ledger:
         self._types_told = b""
         self._is_mended = False
         self._data = b""
-        self._pos = 0
+        self._pos: i64 = 0
         self._parts: list[bytes] = []  # of a long message that has not come whole
-        self._missing = 0  # bytes of it
-        self._pass = 0
+        self._missing: i64 = 0  # bytes of it
+        self._pass: i64 = 0
         self._pass_forward = False
-        self.expected = NOTHING
-        self._expected_status = 0
+        self.expected: i64 = NOTHING
+        self._expected_status: i64 = 0
         self._unheard = b""
         self._units_ahead: tuple[int, ...] = _NO_UNITS
 
@@ -168,12 +169,12 @@ class Ledger:
     @property
     def is_settled(self) -> bool:
         """Nothing is owed and no part of a reply is waiting."""
-        return (
-            not self._units
-            and not self._units_ahead
+        return (  # lengths: compiled, to ask an object for its truth is a call
+            len(self._units) == 0
+            and len(self._units_ahead) == 0
             and self._pos == len(self._data)
-            and not self._pass
-            and not self._parts
+            and self._pass == 0
+            and len(self._parts) == 0
         )
 
     def feed(self, data: bytes) -> None:
@@ -211,7 +212,7 @@ class Ledger:
         data, status = self._data, self._expected_status
         if self._pos or len(self._units_ahead) == 0:  # compiled, `not` is a call
             return b""
-        answer = _CLIENTS_PART(TRANSITIONS, data, self.expected, status, self._unheard)
+        answer = clients_part(TRANSITIONS, data, self.expected, status, self._unheard)
         self.expected = NOTHING
         if len(answer) == 0:
             return b""

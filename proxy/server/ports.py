@@ -21,7 +21,7 @@ class ServerPort:
     `parameters`: ParameterStatus as PostgreSQL reports it by itself, see parameters.py. `taint`: what it needs before anyone
     else gets it: 0 nothing, 1 a reset that keeps plans, 2 DISCARD ALL; the pool clears it after a reset. `tenant_id`: whom it
     works for, or last worked for, None when it is fresh or reset; the pool alone writes it. `followed`: settings that its
-    session was given to follow its last client.
+    session was given to follow its last client. `place`: the pool's own note of it, None for a server that no pool has.
     """
 
     ledger: Ledger
@@ -30,6 +30,7 @@ class ServerPort:
     followed: tuple[tuple[str, tuple[str, ...]], ...]
     taint: int
     tenant_id: str | None
+    place: object
 
     def write(self, data: bytes) -> None:
         """Send bytes."""

@@ -6,59 +6,56 @@ once per frame, however many chunks it came in.
 
 from __future__ import annotations
 
+from mypy_extensions import i64
+
 from proxy.errors import ProtocolViolation
 from proxy.wire.codes import HEADER_BYTES
 
 
 class FrameReader:
-    """Bytes from one peer that were not consumed yet."""
+    """Bytes from one peer that were not consumed yet; `held` says how many."""
 
-    __slots__ = ("_data", "_have", "_parts", "_pos", "_wanted", "code", "size")
+    __slots__ = ("_data", "_parts", "_pos", "code", "held", "size")
 
     def __init__(self) -> None:
         self._data = b""
-        self._pos = 0
+        self._pos: i64 = 0
         self._parts: list[bytes] = []
-        self._have = 0
-        self._wanted = 0
+        self.held: i64 = 0
         self.code = 0
         self.size = 0
 
-    def __len__(self) -> int:
-        """Bytes held."""
-        return len(self._data) - self._pos + self._have
-
     def feed(self, data: bytes) -> None:
         """Append a chunk."""
-        if self._pos == len(self._data) and not self._parts:
+        if self.held == 0:
             self._data = data
             self._pos = 0
         else:
             self._parts.append(data)
-            self._have += len(data)
+        self.held += len(data)
 
     @property
     def whole(self) -> bytes:
         """All that is held, if it came in one chunk; else nothing."""
-        return b"" if self._pos or self._parts else self._data
+        return self._data if self._pos == 0 and self.held == len(self._data) else b""
 
     def clear(self) -> None:
         """Everything was consumed."""
         self._data = b""
         self._pos = 0
-        self._parts.clear()
-        self._have = 0
+        if len(self._parts):  # compiled, to clear it takes longer than to look
+            self._parts.clear()
+        self.held = 0
 
     def _gather(self, count: int) -> bool:
         """Have at least `count` bytes in one piece; False if they have not come yet."""
         if len(self._data) - self._pos >= count:
             return True
-        if len(self) < count:
+        if self.held < count:
             return False
         self._data = b"".join((self._data[self._pos :], *self._parts))
         self._pos = 0
         self._parts.clear()
-        self._have = 0
         return True
 
     def peek(self) -> bool:
@@ -87,6 +84,7 @@ class FrameReader:
         """The whole frame that `peek` announced, header included."""
         start = self._pos
         self._pos = start + self.size
+        self.held -= self.size
         if start == 0 and self._pos == len(self._data):
             return self._data
         return self._data[start : self._pos]
@@ -94,15 +92,17 @@ class FrameReader:
     def give_back(self, frame: bytes) -> None:
         """The frame that was just taken is to be the next one again."""
         self._pos = (self._pos or len(self._data)) - len(frame)
+        self.held += len(frame)
 
     def look(self, count: int) -> bytes:
         """Up to `count` bytes from the start of the next frame, without consuming them."""
-        self._gather(min(count, len(self)))
+        self._gather(min(count, self.held))
         return self._data[self._pos : self._pos + count]
 
     def take_some(self, most: int) -> bytes:
         """Consume and return what is here, `most` bytes at the most."""
-        self._gather(min(most, len(self)))
+        self._gather(min(most, self.held))
         start = self._pos
         self._pos = min(start + most, len(self._data))
+        self.held -= self._pos - start
         return self._data[start : self._pos]

@@ -15,7 +15,6 @@ from typing import Final
 from proxy.client.states import State
 from proxy.context.client_settings import Parts
 from proxy.errors import ContextFailed, ProtocolViolation, ProxyError
-from proxy.net.links import Link
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Recovery
 from proxy.server.ledger import Ledger
@@ -49,6 +48,7 @@ from tests.fuzz.mutations import chunks, split_frames, spoil
 from tests.fuzz.pretend import Breach, Pretend
 from tests.support import messages as m
 from tests.support.playbook import BASELINE, Did, FakeServer, Play, shared_by_sessions
+from tests.support.servers import LinkToNowhere, pretended_server
 
 Property = Callable[[Random], None]
 
@@ -350,30 +350,6 @@ def _settle(owed: Sequence[_Owed], pieces: Sequence[bytes]) -> tuple[list[object
     return [*told.log, forwarded], False
 
 
-class _Link(Link):
-    """Goes nowhere."""
-
-    def __init__(self) -> None:
-        self.written = b""
-        self.is_open = True
-
-    def write(self, data: bytes) -> None:
-        self.written += data
-
-    def abort(self) -> None:
-        self.is_open = False
-
-    def close(self) -> None:
-        self.is_open = False
-
-    @property
-    def unsent_bytes(self) -> int:
-        return 0
-
-    def set_reading(self, wanted: bool) -> None:
-        pass
-
-
 _RESET_ANSWER: Final = [
     *(m.complete(tag) for tag in ("CLOSE CURSOR ALL", "SET", "RESET", "RESET", "UNLISTEN")),
     *(backend.row_description(["n"]), m.row(b""), m.complete("SELECT 1")),
@@ -392,22 +368,7 @@ def jobs_on_servers(rng: Random) -> None:
 
 async def _job(rng: Random) -> None:
     lost: list[ServerConnection] = []
-
-    async def cancel(_pid: int, _key: bytes) -> bool:
-        return True
-
-    server = ServerConnection(
-        address="pretended",
-        pid=1,
-        key=b"key!",
-        parameters=dict(BASELINE),
-        opened_at=0.0,
-        max_prepared_statements=10,
-        reset_timeout_s=60.0,
-        cancel=cancel,
-        on_lost=lost.append,
-    )
-    server.attach(_Link())
+    server = pretended_server(LinkToNowhere(), BASELINE, on_lost=lost.append)
     answered: list[bool] = []
     kind = rng.randrange(3)
     if kind == 0:

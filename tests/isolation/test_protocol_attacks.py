@@ -331,6 +331,23 @@ _TO_SAVEPOINT = (
 )
 
 
+async def begun(connection: RawConnection) -> list[list[str | None]]:
+    """Prepare COMMIT, BEGIN and a look at whose session it is, and begin a transaction; what that look is to show."""
+    expected = rows(await connection.query(_WHOSE))
+    texts = {b"commit": b"COMMIT", b"begin": b"BEGIN", b"whose": _WHOSE.encode()}
+    await connection.ask(*(frontend.parse(name, text) for name, text in texts.items()), frontend.SYNC)
+    await connection.query("BEGIN")
+    return expected
+
+
+async def assert_nothing_is_hidden(connection: RawConnection, portal: bytes, expected: list[list[str | None]]) -> None:
+    """Whatever the portal runs, what stands behind it in the batch is the tenant's or does not run."""
+    run_it = (frontend.bind(b"", b"whose", ()), frontend.execute(b""))
+    assert rows(await connection.ask(frontend.execute(portal), *run_it, frontend.SYNC)) in ([], expected)
+    await connection.query("ROLLBACK")
+    assert rows(await connection.query(_WHOSE)) == expected
+
+
 @pytest.mark.parametrize("resident", [world.ACME, world.GLOBEX, world.INITECH], ids=lambda resident: resident.name)
 @pytest.mark.parametrize(
     ("before", "fails", "portal"),
@@ -356,10 +373,7 @@ async def test_a_commit_left_in_a_portal_hides_no_end_of_the_transaction(
     """What a Bind that fails should have replaced is there still; what follows its COMMIT must have the context."""
     sync = frontend.SYNC
     async with await connect(single, resident) as connection:
-        expected = rows(await connection.query(_WHOSE))
-        texts = {b"commit": b"COMMIT", b"begin": b"BEGIN", b"whose": _WHOSE.encode()}
-        await connection.ask(*(frontend.parse(name, text) for name, text in texts.items()), sync)
-        await connection.query("BEGIN")
+        expected = await begun(connection)
         await connection.query("SELECT 1")
         for batch in before:
             assert not errors(await connection.ask(*batch, sync))
@@ -367,24 +381,15 @@ async def test_a_commit_left_in_a_portal_hides_no_end_of_the_transaction(
         assert errors(await connection.ask(*fails, sync))
         if goes_back:
             assert not errors(await connection.ask(*_TO_SAVEPOINT[1], sync))
-        run_it = (frontend.bind(b"", b"whose", ()), frontend.execute(b""))
-        assert rows(await connection.ask(frontend.execute(portal), *run_it, sync)) in ([], expected)
-        await connection.query("ROLLBACK")
-        assert rows(await connection.query(_WHOSE)) == expected
+        await assert_nothing_is_hidden(connection, portal, expected)
 
 
 @pytest.mark.parametrize("resident", [world.ACME, world.GLOBEX, world.INITECH], ids=lambda resident: resident.name)
 async def test_a_commit_bound_in_a_failed_block_hides_no_end_of_it(single: ProxyUnderTest, resident: Resident) -> None:
     sync = frontend.SYNC
     async with await connect(single, resident) as connection:
-        expected = rows(await connection.query(_WHOSE))
-        texts = {b"commit": b"COMMIT", b"begin": b"BEGIN", b"whose": _WHOSE.encode()}
-        await connection.ask(*(frontend.parse(name, text) for name, text in texts.items()), sync)
-        await connection.query("BEGIN")
+        expected = await begun(connection)
         assert errors(await connection.query("SELECT 1/0"))
         assert not errors(await connection.ask(_C, sync))
         assert errors(await connection.ask(frontend.bind(b"", b"begin", ()), sync))
-        run_it = (frontend.bind(b"", b"whose", ()), frontend.execute(b""))
-        assert rows(await connection.ask(frontend.execute(b""), *run_it, sync)) in ([], expected)
-        await connection.query("ROLLBACK")
-        assert rows(await connection.query(_WHOSE)) == expected
+        await assert_nothing_is_hidden(connection, b"", expected)

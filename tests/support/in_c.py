@@ -27,7 +27,16 @@ _STRICT: Final = (
     "-Wno-missing-field-initializers",
     "-Werror",
 )
-_PATIENCE_S: Final = 120
+PATIENCE_S: Final = 120
+
+
+def compile_command() -> list[str] | None:
+    """What compiles C for Python's extensions here, warnings being errors; None where nothing does."""
+    headers = Path(sysconfig.get_path("include"))
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None or not (headers / "Python.h").exists():
+        return None
+    return [compiler, *_STRICT, "-isystem", str(headers)]
 
 
 @functools.cache
@@ -40,17 +49,15 @@ def module_in_c(name: str) -> ModuleType | None:
         return importlib.import_module(name)
     except ImportError:
         pass
-    headers = Path(sysconfig.get_path("include"))
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compile_it = compile_command()
     source = _ROOT / (name.replace(".", "/") + ".c")
-    if compiler is None or not (headers / "Python.h").exists() or not source.exists():
+    if compile_it is None or not source.exists():
         return None
     folder = tempfile.mkdtemp(prefix="gatehouse-c-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     built = Path(folder, f"{source.stem}{sysconfig.get_config_var('EXT_SUFFIX')}")
     shared = ["-shared", "-fPIC", *(["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else [])]
-    command = [compiler, *shared, *_STRICT, "-isystem", str(headers), str(source), "-o", str(built)]
-    subprocess.run(command, check=True, timeout=_PATIENCE_S)
+    subprocess.run([*compile_it, *shared, str(source), "-o", str(built)], check=True, timeout=PATIENCE_S)
     spec = importlib.util.spec_from_file_location(name, built)
     assert spec is not None
     assert spec.loader is not None

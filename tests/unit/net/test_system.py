@@ -29,6 +29,7 @@ _IN_PYTHON: Final = SimpleNamespace(
     send=system.send_in_python,
     accept=system.accept_in_python,
     look=system.look_in_python,
+    found=system.found_in_python,
 )
 _IN_C: Final[Any] = module_in_c("proxy.net._system")
 
@@ -36,6 +37,12 @@ if_in_c = needs(_IN_C)
 in_both = pytest.mark.parametrize(
     "calls", [pytest.param(_IN_PYTHON, id="python"), pytest.param(_IN_C, id="c", marks=if_in_c)]
 )
+
+
+def _look(calls: Any, epoll: select.epoll | int, until: float) -> list[tuple[int, int]]:
+    """What a look has found: descriptors, each with what it is ready for."""
+    found = [calls.found(at) for at in range(calls.look(epoll, until))]
+    return [(event & 0xFFFFFFFF, event >> 32) for event in found]
 
 
 @pytest.fixture(params=[tcp_pair, unix_pair], ids=["tcp", "unix"])
@@ -156,8 +163,7 @@ def _trace(calls: Any, make_pair: MakePair, steps: list[_Step]) -> list[object]:
                 case "reset" if other.fileno() >= 0 and make_pair is tcp_pair:
                     reset(other)
                 case "look":
-                    events = calls.look(epoll, 0.0)
-                    said.append(events[1:])
+                    said.append([events for _, events in _look(calls, epoll, 0.0)])
     return said
 
 
@@ -285,18 +291,18 @@ def test_a_look_finds_what_is_ready_and_for_what(calls: Any, pair: tuple[socket.
     one, other = pair
     with select.epoll() as epoll:
         epoll.register(one.fileno(), select.EPOLLIN)
-        assert calls.look(epoll, 0.0) == []
-        assert calls.look(epoll, monotonic() - 5) == []
-        assert calls.look(epoll, monotonic() + 0.002) == []
+        assert _look(calls, epoll, 0.0) == []
+        assert _look(calls, epoll, monotonic() - 5) == []
+        assert _look(calls, epoll, monotonic() + 0.002) == []
         other.send(b"x")
         for until in (0.0, monotonic() - 5, monotonic() + 1000, inf):
-            assert calls.look(epoll, until) == [one.fileno(), select.EPOLLIN]
+            assert _look(calls, epoll, until) == [(one.fileno(), select.EPOLLIN)]
         epoll.modify(one.fileno(), select.EPOLLIN | select.EPOLLOUT)
-        assert calls.look(epoll, inf) == [one.fileno(), select.EPOLLIN | select.EPOLLOUT]
+        assert _look(calls, epoll, inf) == [(one.fileno(), select.EPOLLIN | select.EPOLLOUT)]
         other.close()
-        found = calls.look(epoll, inf)
-        assert found[0] == one.fileno()
-        assert found[1] & select.EPOLLIN
+        ((fd, events),) = _look(calls, epoll, inf)
+        assert fd == one.fileno()
+        assert events & select.EPOLLIN
 
 
 @in_both
@@ -304,7 +310,7 @@ def test_a_look_never_ends_before_its_time(calls: Any) -> None:
     with select.epoll() as epoll:
         for wait_s in (0.0001, 0.0011, 0.0029):
             until = monotonic() + wait_s
-            assert calls.look(epoll, until) == []
+            assert _look(calls, epoll, until) == []
             assert monotonic() >= until
 
 
@@ -319,9 +325,32 @@ def test_a_look_finds_a_part_and_the_next_one_the_rest(calls: Any) -> None:
             stack.enter_context(other)
             epoll.register(one.fileno(), select.EPOLLOUT)
             numbers.add(one.fileno())
-        first, second = (calls.look(epoll, 0.0) for _ in range(2))
-        assert len(first) == len(second) == 2 * system.EVENTS_PER_LOOK
-        assert set(first[::2]) | set(second[::2]) == numbers
+        first, second = (dict(_look(calls, epoll, 0.0)) for _ in range(2))
+        assert len(first) == len(second) == system.EVENTS_PER_LOOK
+        assert first.keys() | second.keys() == numbers
+
+
+@in_both
+def test_what_was_found_is_kept_until_the_next_look_of_that_thread(
+    calls: Any, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    one, other = pair
+    with select.epoll() as epoll, select.epoll() as nothing:
+        epoll.register(one.fileno(), select.EPOLLIN)
+        other.send(b"x")
+        assert calls.look(epoll, inf) == 1
+        elsewhere: list[int] = []
+        thread = threading.Thread(target=lambda: elsewhere.append(calls.look(nothing, 0.0)))
+        thread.start()
+        thread.join()
+        assert elsewhere == [0]
+        assert calls.found(0) == select.EPOLLIN << 32 | one.fileno()
+        for at in (-1, 1):
+            with pytest.raises(IndexError):
+                calls.found(at)
+        assert calls.look(nothing, 0.0) == 0
+        with pytest.raises(IndexError):
+            calls.found(0)
 
 
 @in_both
@@ -333,12 +362,12 @@ def test_a_signal_is_handled_while_it_waits(calls: Any) -> None:
         epoll.register(one.fileno(), select.EPOLLIN)
         thread.start()
         try:
-            while not (found := calls.look(epoll, inf)):
+            while not (found := _look(calls, epoll, inf)):
                 pass  # it says that there is a signal to handle, or goes on by itself
         finally:
             thread.join()
             signal.signal(signal.SIGUSR1, before)
-    assert found[1] == select.EPOLLIN
+        assert found == [(one.fileno(), select.EPOLLIN)]
 
 
 @if_in_c
@@ -346,10 +375,10 @@ def test_in_c_a_look_takes_a_number_too(pair: tuple[socket.socket, socket.socket
     one, other = pair
     with select.epoll() as epoll:
         epoll.register(one.fileno(), select.EPOLLIN)
-        assert _IN_C.look(epoll.fileno(), monotonic() + 0.001) == []
+        assert _look(_IN_C, epoll.fileno(), monotonic() + 0.001) == []
         other.send(b"x")
         for until in (0.0, inf):
-            assert _IN_C.look(epoll.fileno(), until) == [one.fileno(), select.EPOLLIN]
+            assert _look(_IN_C, epoll.fileno(), until) == [(one.fileno(), select.EPOLLIN)]
     for number, error in ((_free_number(), OSError), (-1, OSError), (2**70, OverflowError), ("1", TypeError)):
         with pytest.raises(error):
             _IN_C.look(number, 0.0)
