@@ -29,16 +29,22 @@ TIMEOUT_MARGIN_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What pgbench shall do; `rate`: transactions per second in all, if they are not to come as fast as they can."""
+    """What pgbench shall do; `rate`: transactions per second in all, if they are not to come as fast as they can.
+
+    `reconnects`: each transaction logs in anew. One of pgbench's threads logs in one client at a time, so each has its own.
+    """
 
     script: str
     protocol: str = "prepared"
     clients: int = 16
     rate: int = 0
+    reconnects: bool = False
 
     def command(self, pgbench: Path | str, seconds: int, folder: Path | str = "benchmarks/scripts") -> list[str]:
         """pgbench's arguments, without where to connect."""
-        arguments = [str(pgbench), "-n", "-M", self.protocol, "-c", str(self.clients), "-j", str(min(2, self.clients))]
+        threads = self.clients if self.reconnects else min(2, self.clients)
+        arguments = [str(pgbench), "-n", "-M", self.protocol, "-c", str(self.clients), "-j", str(threads)]
+        arguments += ["-C"] if self.reconnects else []
         arguments += ["-T", str(seconds), *(["-R", str(self.rate)] if self.rate else [])]
         return [*arguments, "-f", f"{folder}/{self.script}.sql"]
 

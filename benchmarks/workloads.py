@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from benchmarks.measures.copying import Copying
-from benchmarks.measures.logins import Connecting, Storm
+from benchmarks.measures.logins import Connecting, ConnectingByLibpq, Storm
 from benchmarks.measures.neighbours import Neighbours
 from benchmarks.measures.tenants import Tenants
 from benchmarks.measures.transactions import AmongIdleClients, Transactions
@@ -31,6 +31,7 @@ def all_workloads() -> list[Workload]:
         Copying("copy-in", "COPY FROM STDIN, 1 client", is_in=True),
         Copying("copy-out", "COPY TO STDOUT, 1 client", is_in=False),
         Connecting(),
+        ConnectingByLibpq(),
         Storm(),
         *(AmongIdleClients(count, _PREPARED, is_long=count > 1000) for count in (10, 100, 1000, 10_000)),
         *(Tenants(count, is_long=count > 10_000) for count in (1, 100, 10_000, 100_000)),

@@ -63,7 +63,9 @@ class _Pictures:
             yield from self._bars("cpu", "CPU per transaction, in µs", _TRANSACTIONS, "cpu_us")
             yield from self._bars("throughput", "Transactions per second", _TRANSACTIONS, "tps")
         yield from self._bars("copy", "COPY, in MB per second", ("copy-in", "copy-out"), "mb_s")
-        yield from self._bars("logins", "Logins with SCRAM per second", ("connect", "storm-1000"), "logins_s")
+        yield from self._bars(
+            "logins", "Logins with SCRAM per second", ("connect", "connect-libpq", "storm-1000"), "logins_s"
+        )
         yield from self._bars(
             "neighbours",
             "What a quiet client waits at most (p99, ms)",

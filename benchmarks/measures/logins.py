@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from benchmarks.system import CpuWatch, resident_kb
 
 _SQL: Final = "SELECT abalance FROM accounts WHERE aid = 7"
 _CLIENTS: Final = 16
+_LIBPQ_JOB: Final = Job("select", "simple", clients=_CLIENTS, reconnects=True)
 _STORM: Final = 1000
 _STORM_JOB: Final = Job("select", clients=8, rate=500)
 _AFTER_STORM_S: Final = 0.5
@@ -42,6 +44,24 @@ class Connecting(Workload):
 
     def command(self, endpoint: Endpoint, seconds: int) -> str:
         return f"benchmarks.load logins, {_CLIENTS} clients, {seconds} s: {_SQL}"
+
+
+class ConnectingByLibpq(Workload):
+    """The same by libpq, which computes the salted password at each login, as nearly all drivers do."""
+
+    name = "connect-libpq"
+    title = f"log in with SCRAM by libpq, SELECT by key, leave; {_CLIENTS} at a time"
+    figures = ("logins_s", "cpu_us", "resident_kb")
+    ratios = ("logins_s", "cpu_us")
+    needs = frozenset({Ability.SCRAM_LOGIN})
+
+    def measure(self, site: Site, endpoint: Endpoint, seconds: int) -> Measurement:
+        measured = pgbench.measure(site.pgbench, endpoint, _LIBPQ_JOB, seconds)
+        # pgbench's times leave the login out.
+        return {"logins_s": measured["tps"], **{name: measured[name] for name in ("cpu_us", "resident_kb")}}
+
+    def command(self, endpoint: Endpoint, seconds: int) -> str:
+        return shlex.join(_LIBPQ_JOB.command("pgbench", seconds))
 
 
 def rates(endpoint: Endpoint, rows: Sequence[tuple[float, float]], cpu: CpuWatch, rate: str) -> Measurement:
