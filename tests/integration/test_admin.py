@@ -18,7 +18,7 @@ from tests.support.serve import connect, eventually, fetch, served_proxy, value
 
 @pytest.fixture
 def proxy(pg18: TestCluster) -> Iterator[ProxyUnderTest]:
-    with running_proxy(pg18, {"pool": {"size": 1, "wait_timeout": "200ms"}}) as running:
+    with running_proxy(pg18, {"pool": {"size": 1}}) as running:
         yield running
 
 
@@ -71,8 +71,11 @@ def test_clients_and_servers_are_shown_by_state(proxy: ProxyUnderTest) -> None:
     with connect(proxy) as idle, connect(proxy) as active, connect(proxy, "globex") as waiting:
         active.execute("BEGIN")
         active.execute("SELECT 1")
-        with pytest.raises(psycopg.errors.TooManyConnections):
-            waiting.execute("SELECT 1")
+        with (
+            connect(proxy, "globex", user="quick.globex") as quick,
+            pytest.raises(psycopg.errors.TooManyConnections),
+        ):
+            quick.execute("SELECT 1")
         waiting.pgconn.send_query(b"SELECT 1")
         waiting.pgconn.flush()
         eventually(lambda: samples(proxy)["gatehouse_clients{waiting}"] == 1)

@@ -33,7 +33,7 @@ def proxy(pg18: TestCluster) -> Iterator[ProxyUnderTest]:
     """An endpoint for each mode, and one that leaves it open."""
     extra = {
         **with_endpoints(session="session", statement="statement", transaction="transaction", plain=None),
-        "pool": {"session_size": 2, "wait_timeout": "200ms"},
+        "pool": {"session_size": 2},
         "users": {"keeper": {**SECRET, "pool_mode": "session"}, "brief": {**SECRET, "pool_mode": "transaction"}},
         "tiers": {"sessions": {"pool_mode": "session"}, "open": {"cross_tenant_channels": "allow"}},
         "tenants": {"umbrella": {"tier": "sessions"}, "globex": {"tier": "open"}},
@@ -132,7 +132,7 @@ def test_statement_mode_refuses_transaction_blocks(proxy: ProxyUnderTest) -> Non
 
 
 def test_sessions_have_a_limit_of_their_own(proxy: ProxyUnderTest) -> None:
-    with at(proxy, "session") as one, at(proxy, "session") as two, at(proxy, "session") as three:
+    with at(proxy, "session") as one, at(proxy, "session") as two, at(proxy, "session", user="quick") as three:
         for client in (one, two):
             value(client, "SELECT 1")
         with pytest.raises(psycopg.errors.TooManyConnections, match=r"pool size 2") as refused:

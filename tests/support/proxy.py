@@ -75,6 +75,8 @@ class ProxyUnderTest:
             },
             "users": {
                 "app": {"password": {"file": "app.secret"}, "tenants": "*"},
+                # For tests of a wait that ends; the others wait as long as a busy machine needs to open a server.
+                "quick": {"password": {"file": "app.secret"}, "tenants": "*", "wait_timeout": "300ms"},
                 "initech": {"password": {"file": "app.secret"}, "tenants": ["initech"]},
             },
             "tenants": {tenant.name: {"placement": _placement(tenant)} for tenant in TENANTS},
