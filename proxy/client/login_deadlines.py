@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from time import monotonic
-from typing import Final
 
-_TICK_S: Final = 0.001
-"""The loop counts timers in milliseconds: one may be early by this."""
+from proxy.net.timers import TICK_S, no_later
 
 TimedOut = Callable[[], None]
 
@@ -16,21 +14,19 @@ TimedOut = Callable[[], None]
 class LoginDeadlines:
     """The deadlines; `clock` counts seconds as the loop does."""
 
-    __slots__ = ("_clock", "_due", "_timer", "_until")
+    __slots__ = ("_clock", "_timer", "_until")
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._until: dict[object, tuple[float, TimedOut]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._due = 0.0  # when the timer fires
 
     def begin(self, who: object, timeout_s: float, timed_out: TimedOut) -> None:
         """Call `timed_out` in so many seconds unless `who` has ended by then."""
         at = self._clock() + timeout_s
         self._until[who] = (at, timed_out)
         # With a shorter limit since a reload the last to come may be the first whose time is up.
-        if self._timer is None or self._due > at + _TICK_S:
-            self._look_at(at)
+        self._timer = no_later(self._timer, at, self._look)
 
     def end(self, who: object) -> None:
         """Its login is complete, or it is gone; idempotent."""
@@ -38,16 +34,10 @@ class LoginDeadlines:
 
     def _look(self) -> None:
         self._timer = None
-        now = self._clock() + _TICK_S
+        now = self._clock() + TICK_S
         for who, (at, timed_out) in list(self._until.items()):
             if at <= now and who in self._until:  # the one before may have ended it
                 del self._until[who]
                 timed_out()
         if self._until:
-            self._look_at(min(at for at, _ in self._until.values()))
-
-    def _look_at(self, at: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._due = at
-        self._timer = asyncio.get_running_loop().call_later(at - self._clock(), self._look)
+            self._timer = no_later(self._timer, min(at for at, _ in self._until.values()), self._look)

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import Final, Protocol
+from typing import Protocol
 
 from proxy.client.deadlines import BUSY, Deadline, Limit, Situation, first_deadline, shortest
 from proxy.client.services import Terms
 from proxy.client.session import Session
 from proxy.client.states import State
-
-_TICK_S: Final = 0.001
-"""The loop counts timers in milliseconds: one may be early by this."""
+from proxy.net.timers import TICK_S, no_later
 
 
 class TimedClient(Protocol):
@@ -37,7 +35,6 @@ class Timekeeper:
     """
 
     __slots__ = (
-        "_at",
         "_cancel_timeout_s",
         "_cancelled",
         "_client",
@@ -56,7 +53,6 @@ class Timekeeper:
         limits = terms.session
         self._is_called = limits.are_timed  # the session looks at the limits it began with
         self._timer: asyncio.TimerHandle | None = None
-        self._at = 0.0
         self._cancelled: tuple[float, float] | None = (
             None  # when a segment was cancelled for its length, and its `began`
         )
@@ -112,7 +108,7 @@ class Timekeeper:
         """The first deadline to come; what has passed is acted upon."""
         cancel_timeout_s = self._cancel_timeout_s
         deadline = first_deadline(self._situation(), self.terms.session, cancel_timeout_s)
-        if deadline is None or deadline.at > now + _TICK_S:
+        if deadline is None or deadline.at > now + TICK_S:
             return deadline
         if deadline.limit is Limit.QUERY:
             self._cancelled = (now, self._session.began)
@@ -134,7 +130,7 @@ class Timekeeper:
     def _look_at_wait(self, now: float) -> None:
         self._session.is_watched = False
         wait_s = self.terms.wait_timeout_s
-        if wait_s and self.waits_since + wait_s <= now + _TICK_S:
+        if wait_s and self.waits_since + wait_s <= now + TICK_S:
             self._client.waited_in_vain(wait_s)
             if self._session.state not in (State.WAITING, State.CLOSED):
                 self.look()
@@ -145,10 +141,4 @@ class Timekeeper:
             self._look_by(now + self._shortest_s)
 
     def _look_by(self, at: float) -> None:
-        """Have the timer fire at `at`, or before."""
-        if self._timer is not None:
-            if self._at <= at:
-                return
-            self._timer.cancel()
-        self._at = at
-        self._timer = asyncio.get_running_loop().call_at(at, self.look)
+        self._timer = no_later(self._timer, at, self.look)

@@ -13,6 +13,7 @@ from typing import Final
 
 from proxy.errors import ProtocolViolation, ServerLost
 from proxy.net.links import Link, Receiver
+from proxy.net.timers import TICK_S, no_later
 from proxy.server.jobs import DISCARD, Job, Recovery, ResetJob
 from proxy.server.ledger import Ledger
 from proxy.server.parameters import shared
@@ -20,8 +21,6 @@ from proxy.server.ports import ServerPort, ServerUser
 from proxy.server.prepared import PreparedOnServer
 from proxy.wire import codes, frontend
 
-_TICK_S: Final = 0.001
-"""The loop counts timers in milliseconds: one may be early by this."""
 _LAST_WORDS_S: Final = 5.0
 """How long a connection that is closed may take for bytes that PostgreSQL has not read yet."""
 
@@ -67,7 +66,6 @@ class ServerConnection(ServerPort, Receiver):
         self._reads = True
         self.due_at = 0.0  # when the job under way has to be done; 0 for none
         self._alarm: asyncio.TimerHandle | None = None
-        self._alarm_at = 0.0
         self._retired_because = ""
         self._cancels = 0
         self._after_cancels: list[Callable[[], None]] = []
@@ -196,24 +194,15 @@ class ServerConnection(ServerPort, Receiver):
     def run(self, job: Job, timeout_s: float) -> None:
         """Run a job of the proxy's own on an idle or abandoned connection; its callback is called exactly once."""
         self.due_at = monotonic() + timeout_s
-        if self._alarm is None or self.due_at < self._alarm_at:
-            self._set_alarm()
+        self._alarm = no_later(self._alarm, self.due_at, self._look_at_job)  # one timer does for many jobs
         job.start(self)
-
-    def _set_alarm(self) -> None:
-        """Look at `due_at` then. One timer does for many jobs: most are long done when it fires."""
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm_at = self.due_at
-        loop = asyncio.get_running_loop()
-        self._alarm = loop.call_later(self.due_at - monotonic(), self._look_at_job)
 
     def _look_at_job(self) -> None:
         self._alarm = None
         if self.due_at == 0.0 or self.is_closed:
             return
-        if monotonic() < self.due_at - _TICK_S:
-            self._set_alarm()
+        if monotonic() < self.due_at - TICK_S:
+            self._alarm = no_later(None, self.due_at, self._look_at_job)
         else:
             self.close("timeout")
 

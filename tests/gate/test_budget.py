@@ -47,9 +47,13 @@ def test_one_more_function_per_message_is_seen() -> None:
     assert after["instructions"] > before["instructions"]
 
 
-def _cyclic_objects(make: Callable[[], CoreStage]) -> float:
-    """The least of some measurements: Gatehouses of other tests' fixtures, in threads of this process, leave some, too."""
-    return min(counts_of(Show(make(), STORIES[0]))["cyclic_objects"] for _ in range(5))
+def _cyclic_objects(make: Callable[[], CoreStage], expected: float) -> float:
+    """What is counted, again while it is more: Gatehouses of other tests' fixtures, in threads of this process, leave some."""
+    for _ in range(5):
+        found = counts_of(Show(make(), STORIES[0]))["cyclic_objects"]
+        if found <= expected:
+            break
+    return found
 
 
 def test_a_cycle_per_message_is_seen() -> None:
@@ -59,7 +63,7 @@ def test_a_cycle_per_message_is_seen() -> None:
             cycle.append(cycle)
             super().from_client(data)
 
-    assert _cyclic_objects(Careless) == 1
+    assert _cyclic_objects(Careless, 1) == 1
 
 
 def test_what_finalizers_of_other_garbage_let_go_is_not_seen() -> None:
@@ -79,7 +83,7 @@ def test_what_finalizers_of_other_garbage_let_go_is_not_seen() -> None:
         Forgotten(3)
         return CoreStage()
 
-    assert _cyclic_objects(beside_garbage) == 0
+    assert _cyclic_objects(beside_garbage, 0) == 0
 
 
 def test_the_lesser_of_two_measurements_counts() -> None:

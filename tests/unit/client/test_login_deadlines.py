@@ -17,8 +17,8 @@ class Loop:
         self.now = 100.0
         self.calls: list[Call] = []
 
-    def call_later(self, delay: float, call: Callable[[], None]) -> Call:
-        self.calls.append(Call(self.now + delay, call))
+    def call_at(self, at: float, call: Callable[[], None]) -> Call:
+        self.calls.append(Call(at, call))
         return self.calls[-1]
 
     def run_to(self, now: float) -> None:
