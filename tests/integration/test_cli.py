@@ -49,7 +49,7 @@ def test_without_a_command_the_help_is_shown() -> None:
 def test_check_accepts_a_good_file(config: ProxyUnderTest) -> None:
     done = gatehouse("check", "--config", str(config.config_path))
     assert done.exit_code == 0
-    assert "1 cluster, 2 users, 4 tenants (2 shared, 1 schema, 1 database)" in done.output
+    assert "1 cluster, 3 users, 4 tenants (2 shared, 1 schema, 1 database)" in done.output
 
 
 def test_check_lists_all_problems_with_their_places(config: ProxyUnderTest) -> None:
