@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from tests.drivers.places import PLACEMENTS, SAMPLES, Mover, Place
+from tests.support import PATIENCE_S
 from tests.support.proxy import ProxyUnderTest
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ async def test_listeners_are_pinned(place: Place, mover: Mover) -> None:
     await asyncio.to_thread(mover.move)
     assert await listener.fetchval("SELECT pg_backend_pid()") == server
     await sender.execute("SELECT pg_notify('gong', 'one')")
-    assert await asyncio.wait_for(heard.get(), 10) == "one"
+    assert await asyncio.wait_for(heard.get(), PATIENCE_S) == "one"
     await listener.reset()
     await listener.close()
     await sender.close()
@@ -242,4 +243,4 @@ async def test_log_listeners_hear_notices(place: Place) -> None:
     await asyncio.sleep(0)
     connection.remove_log_listener(listen)
     assert heard == ["hello"]
-    await connection.close(timeout=10)
+    await connection.close(timeout=PATIENCE_S)

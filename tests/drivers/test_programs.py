@@ -12,9 +12,8 @@ import pytest
 
 from proxy.cli.demo.binaries import clean_environment
 from tests.drivers.places import SAMPLES, Place
+from tests.support import PATIENCE_S
 from tests.support.proxy import ProxyUnderTest
-
-TIMEOUT_S = 30
 
 
 def command(place: Place, program: str) -> str:
@@ -30,7 +29,7 @@ def run(
         input=script,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_S,
+        timeout=PATIENCE_S,
         env=clean_environment(dict(env or place.environment())),
     )
 
@@ -147,7 +146,7 @@ def test_an_interrupt_of_psql_cancels_its_statement(place: Place) -> None:
     try:
         place.wait_until_it_runs("SELECT pg_sleep(32);")
         process.send_signal(signal.SIGINT)
-        shown, _ = process.communicate(timeout=TIMEOUT_S)
+        shown, _ = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert shown == "Cancel request sent\nERROR:  canceling statement due to user request\n"
@@ -329,7 +328,7 @@ def interrupted(place: Place, env: dict[str, str]) -> str:
     try:
         place.wait_until_it_runs("SELECT pg_sleep(33) ")
         process.send_signal(signal.SIGINT)
-        shown, _ = process.communicate("SELECT count(*) FROM orders;\n", timeout=TIMEOUT_S)
+        shown, _ = process.communicate("SELECT count(*) FROM orders;\n", timeout=PATIENCE_S)
     finally:
         process.kill()
         process.communicate()

@@ -16,6 +16,7 @@ from psycopg.types.enum import EnumInfo, register_enum
 from psycopg.types.json import Jsonb
 
 from tests.drivers.places import Connection, Mover, Place
+from tests.support import PATIENCE_S
 
 ITEMS = "SELECT item FROM orders"
 
@@ -161,7 +162,7 @@ def test_copy_in_and_out(place: Place, loads: str, mover: Mover, form: str) -> N
 def read_and_cancel(cursor: psycopg.Cursor[Any]) -> None:
     with cursor.copy("COPY (SELECT generate_series(1, 5000000)) TO STDOUT") as copy:
         copy.read()
-        cursor.connection.cancel_safe(timeout=10)
+        cursor.connection.cancel_safe(timeout=PATIENCE_S)
         for _ in copy:
             pass
 
@@ -323,7 +324,7 @@ def test_notifications_pin_their_listener(place: Place, mover: Mover) -> None:
         mover.move()
         assert value(listener, "SELECT pg_backend_pid()") == server
         sender.execute("SELECT pg_notify('door', 'knock')")
-        heard = next(listener.notifies(timeout=10, stop_after=1))
+        heard = next(listener.notifies(timeout=PATIENCE_S, stop_after=1))
         assert (heard.channel, heard.payload) == ("door", "knock")
         listener.execute("UNLISTEN *")
 

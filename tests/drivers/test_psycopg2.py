@@ -16,6 +16,7 @@ import pytest
 from psycopg2 import errors, extensions, extras, pool, sql
 
 from tests.drivers.places import PLACEMENTS, SAMPLES, Mover, Place
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest
 from tests.support.serve import served_proxy
@@ -23,7 +24,6 @@ from tests.support.serve import served_proxy
 Connection = extensions.connection
 
 ITEMS = "SELECT item FROM orders"
-DEADLINE_S = 10.0
 
 
 def connect(place: Place, **more: Any) -> Connection:
@@ -297,7 +297,7 @@ def wait(connection: Connection) -> None:
             return
         reads = [connection] if state == extensions.POLL_READ else []
         writes = [connection] if state == extensions.POLL_WRITE else []
-        assert any(select.select(reads, writes, [], DEADLINE_S)), "nothing came"
+        assert any(select.select(reads, writes, [], PATIENCE_S)), "nothing came"
 
 
 def test_an_asynchronous_connection_and_its_cancel(served_place: Place) -> None:
@@ -335,7 +335,7 @@ def test_notifications_reach_their_listener(place: Place, autocommit: Connection
         execute(sender, "NOTIFY news, 'first'; SELECT pg_notify('news', 'second')")
         sender.commit()
     while len(autocommit.notifies) < 2:
-        assert any(select.select([autocommit], [], [], DEADLINE_S)), "no notification came"
+        assert any(select.select([autocommit], [], [], PATIENCE_S)), "no notification came"
         autocommit.poll()
     assert [notify.payload for notify in autocommit.notifies] == ["first", "second"]
     execute(autocommit, "UNLISTEN *")

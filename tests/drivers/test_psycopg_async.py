@@ -11,6 +11,7 @@ import pytest
 from psycopg import errors
 
 from tests.drivers.places import PLACEMENTS, SAMPLES, Place
+from tests.support import PATIENCE_S
 from tests.support.proxy import ProxyUnderTest
 
 AsyncConnection = psycopg.AsyncConnection[Any]
@@ -92,6 +93,6 @@ async def test_notifications_arrive_while_others_work(place: Place) -> None:
         await listener.execute("LISTEN bell")
         for number in range(5):
             await sender.execute("SELECT pg_notify('bell', %s)", (str(number),))
-        heard = [note.payload async for note in listener.notifies(timeout=10, stop_after=5)]
+        heard = [note.payload async for note in listener.notifies(timeout=PATIENCE_S, stop_after=5)]
         assert heard == ["0", "1", "2", "3", "4"]
         await listener.execute("UNLISTEN bell")

@@ -11,6 +11,7 @@ from psycopg import errors
 
 from tests.drivers.places import Connection, Place
 from tests.drivers.test_psycopg import ITEMS, column, value
+from tests.support import PATIENCE_S
 
 BROKEN = [
     "SELECT nope FROM orders",
@@ -73,7 +74,7 @@ def test_constraint_errors_name_what_they_are_about(place: Place) -> None:
 
 def cancel_when_running(connection: Connection, place: Place) -> None:
     place.wait_until_it_runs("SELECT pg_sleep(30)")
-    connection.cancel_safe(timeout=10)
+    connection.cancel_safe(timeout=PATIENCE_S)
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
@@ -88,7 +89,7 @@ def test_cancel_stops_what_runs_and_nothing_else(place: Place, in_transaction: b
         thread.join()
         connection.rollback()
         assert set(column(connection, ITEMS)) == place.items
-        connection.cancel_safe(timeout=10)  # nothing runs
+        connection.cancel_safe(timeout=PATIENCE_S)  # nothing runs
         assert [value(each, "SELECT 1") for each in (bystander, connection, bystander)] == [1, 1, 1]
 
 

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from tests.drivers.places import PLACEMENTS, SAMPLES, Place
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
 
@@ -33,7 +34,7 @@ def test_notifications_reach_a_listener_that_does_nothing_else(home: Place) -> N
     with home.connect() as listener, home.connect() as sender:
         listener.execute("LISTEN bell")
         sender.execute("NOTIFY bell, 'ding'")
-        assert [note.payload for note in listener.notifies(timeout=10, stop_after=1)] == ["ding"]
+        assert [note.payload for note in listener.notifies(timeout=PATIENCE_S, stop_after=1)] == ["ding"]
 
 
 def test_temporary_tables_and_settings_stay_for_the_session(home: Place) -> None:

@@ -20,12 +20,12 @@ from proxy.wire import frontend
 from tests.fuzz import corpus
 from tests.fuzz.mutations import chunks, spoil
 from tests.fuzz.relay import SpoilingRelay
+from tests.support import PATIENCE_S
 from tests.support import messages as m
 from tests.support.postgres import TestCluster
 from tests.support.raw import Frame, RawConnection, Refused, rows
 from tests.support.serve import ServedProxy, eventually, fetch
 
-TIMEOUT_S: Final = 10.0
 """No answer for so long is a hang."""
 
 _SQLSTATE: Final = re.compile(r"[0-9A-Z]{5}")
@@ -103,7 +103,7 @@ async def besiege(proxy: ServedProxy, rng: Random, tally: Tally, go_on: Callable
         while go_on():
             attacker = _logged_in if rng.randrange(4) else _stranger
             try:
-                async with asyncio.timeout(3 * TIMEOUT_S):
+                async with asyncio.timeout(3 * PATIENCE_S):
                     tally.hostile[await attacker(proxy, rng)] += 1
             except AssertionError as error:
                 tally.findings.append(str(error))
@@ -125,7 +125,7 @@ async def _stranger(proxy: ServedProxy, rng: Random) -> str:
             writer.write_eof()
         data = b""
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(PATIENCE_S):
                 data = await reader.read()
         except ConnectionError:
             return "stranger reset"
@@ -292,7 +292,7 @@ def is_at_rest(proxy: ServedProxy) -> bool:
 
 def assert_unharmed(proxy: ServedProxy, cluster: TestCluster, before_bytes: int, spare_bytes: int = 60_000_000) -> None:
     """The proxy is as it was: at rest, no server leaked or in a transaction, no surprise in its log, little memory."""
-    eventually(lambda: is_at_rest(proxy), timeout_s=20)
+    eventually(lambda: is_at_rest(proxy))
     sessions = "SELECT state FROM pg_stat_activity WHERE usename = 'gatehouse' AND backend_type = 'client backend'"
     eventually(lambda: len(cluster.sql(sessions)) <= sum(pool["sv_idle"] for pool in _status(proxy)["pools"]))
     assert {state for (state,) in cluster.sql(sessions)} <= {"idle"}

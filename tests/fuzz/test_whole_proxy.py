@@ -11,6 +11,7 @@ import pytest
 from proxy.cli.demo.binaries import PostgresBinaries
 from tests.fuzz import hostile
 from tests.fuzz.relay import SpoilingRelay
+from tests.support import PATIENCE_S
 from tests.support.postgres import ClusterWorkshop, TestCluster
 from tests.support.serve import ServedProxy, connect, eventually, served_proxy, value
 
@@ -56,7 +57,7 @@ async def test_spoiled_servers_reach_nobody_but_their_own_clients(cluster: TestC
             relay.rate = 0.3
             await hostile.Doubters(proxy, tally).work(Random(1), lambda: relay.spoiled < SPOILED_ANSWERS)
             relay.rate = 0.0
-        eventually(lambda: hostile.is_at_rest(proxy), timeout_s=20)
+        eventually(lambda: hostile.is_at_rest(proxy))
         await assert_healed(proxy)
         hostile.assert_unharmed(proxy, cluster, before)
 
@@ -75,17 +76,17 @@ async def test_spoiled_logins_of_servers_are_got_over(cluster: TestCluster) -> N
             relay.rate, relay.spoils_logins = 0.5, True
             await hostile.Doubters(proxy, tally).work(Random(1), lambda: relay.spoiled < SPOILED_LOGINS)
             relay.rate = 0.0
-        eventually(lambda: hostile.is_at_rest(proxy), timeout_s=20)
+        eventually(lambda: hostile.is_at_rest(proxy))
         await assert_healed(proxy)
         hostile.assert_unharmed(proxy, cluster, before)
 
 
 async def assert_healed(proxy: ServedProxy) -> None:
     """Who was behind a spoiled server is served again."""
-    eventually(lambda: connected(proxy), timeout_s=30)
+    eventually(lambda: connected(proxy))
     healed = hostile.Tally()
     async with hostile.at_work(proxy, "acme", healed), hostile.at_work(proxy, "umbrella", healed):
-        await asyncio.wait_for(healed.enough.wait(), 20)
+        await asyncio.wait_for(healed.enough.wait(), PATIENCE_S)
 
 
 def connected(proxy: ServedProxy) -> bool:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from proxy.wire import codes, frontend
+from tests.support import PATIENCE_S
 from tests.support.faults import FaultProxy
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
@@ -45,7 +46,7 @@ async def cancel(proxy: ProxyUnderTest, pid: int, key: bytes) -> None:
     """Send a CancelRequest and wait until it was taken."""
     reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
     writer.write(frontend.cancel_request(pid, key))
-    assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
     writer.close()
     await writer.wait_closed()
 
@@ -63,7 +64,7 @@ async def until(check: object) -> None:
 def cancel_in_a_moment(proxy: ProxyUnderTest, connection: Connection) -> threading.Thread:
     def work() -> None:
         eventually(lambda: is_sleeping(proxy))
-        connection.cancel_safe(timeout=10)
+        connection.cancel_safe(timeout=PATIENCE_S)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -109,7 +110,7 @@ def test_a_cancel_ends_only_its_own_clients_query(proxy: ProxyUnderTest) -> None
 def cancel_in_a_moment_with_two(proxy: ProxyUnderTest, connection: Connection) -> threading.Thread:
     def work() -> None:
         eventually(lambda: is_sleeping(proxy, 2))
-        connection.cancel_safe(timeout=10)
+        connection.cancel_safe(timeout=PATIENCE_S)
 
     thread = threading.Thread(target=work)
     thread.start()

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 import proxy as package
 from proxy.cli import app
 from proxy.cli.demo.postgres import free_port
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest
 
@@ -26,7 +27,7 @@ def gatehouse(*arguments: str) -> Result:
 def spawned(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     command = [sys.executable, "-m", "proxy", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False)
 
 
 @pytest.fixture

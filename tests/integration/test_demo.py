@@ -22,6 +22,7 @@ from proxy.cli.demo.binaries import Account
 from proxy.cli.demo.places import cache_candidates, workplace
 from proxy.cli.demo.postgres import free_port
 from proxy.cli.demo.seed import TENANTS
+from tests.support import PATIENCE_S
 
 RUN = (
     "import sys; from proxy.cli.demo import run_demo; sys.exit(run_demo(check={check}, port={port}, http_port={http}))"
@@ -85,12 +86,12 @@ def test_the_printed_lines_work_until_a_signal_stops_everything(number: signal.S
                 rows = connection.execute("SELECT item FROM orders").fetchall()
                 assert {item for (item,) in rows} == tenant.items
         metrics = next(word for word in screen.split() if word.endswith("/metrics"))
-        assert b"gatehouse_" in urllib.request.urlopen(metrics, timeout=10).read()
+        assert b"gatehouse_" in urllib.request.urlopen(metrics, timeout=PATIENCE_S).read()
         process.send_signal(number)
         output, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, output
     with pytest.raises(psycopg.OperationalError):
-        psycopg.connect(where, password=password, connect_timeout=5)
+        psycopg.connect(where, password=password, connect_timeout=int(PATIENCE_S))
     assert runs_left_behind() == before
 
 

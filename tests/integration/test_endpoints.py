@@ -15,6 +15,7 @@ from proxy.cli.demo.postgres import free_port
 from proxy.errors import ConfigError
 from proxy.settings.model import Endpoint, Listen, Settings
 from tests.conftest import NewCluster
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
 from tests.support.serve import Connection, connect, eventually, is_at_rest, served_proxy, told_at_the_end, value
@@ -215,7 +216,7 @@ def test_who_keeps_a_server_is_ended_when_the_tenant_may_not_be_served_there(
         busy.add_notice_handler(lambda diag: told.append(diag.message_primary or ""))
         busy.execute("COMMIT")
         with pytest.raises(psycopg.OperationalError):
-            list(busy.notifies(timeout=5))
+            list(busy.notifies(timeout=PATIENCE_S))
         busy.pgconn.is_busy()
         assert told == [text]
         assert value(other, "SELECT 1") == 1

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from proxy.wire import codes, frontend
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.proxy import running_proxy
 from tests.support.raw import RawConnection, errors, tags
@@ -91,7 +92,7 @@ async def test_a_row_of_200_mb_streams_through(served: ServedProxy) -> None:
     received = 0
     tail = b""
     while not tail.endswith(b"Z\0\0\0\5I"):
-        data = await asyncio.wait_for(reader.read(MB), 20)
+        data = await asyncio.wait_for(reader.read(MB), PATIENCE_S)
         assert data
         received += len(data)
         tail = (tail + data)[-6:]
@@ -119,7 +120,7 @@ async def test_copy_in_of_300_mb_streams(served: ServedProxy) -> None:
     frame = copy_frame(MB)
     for _ in range(300):
         client.send(frame)
-        await asyncio.wait_for(client._writer.drain(), 20)
+        await asyncio.wait_for(client._writer.drain(), PATIENCE_S)
     client.send(b"c\0\0\0\4")
     assert tags(await client.until_ready()) == ["COPY 300"]
     await client.query("ROLLBACK")

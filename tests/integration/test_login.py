@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 from proxy.wire import codes, frontend
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
 from tests.support.raw import RawConnection, Refused
@@ -91,7 +92,7 @@ async def test_what_is_not_known_of_the_protocol_is_negotiated_away(
 ) -> None:
     reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
     writer.write(frontend.startup({"user": "app.acme", **options}, protocol))
-    header = await asyncio.wait_for(reader.readexactly(5), 10)
+    header = await asyncio.wait_for(reader.readexactly(5), PATIENCE_S)
     body = await reader.readexactly(int.from_bytes(header[1:], "big") - 4)
     assert header[:1] == b"v"
     names = [name.decode() for name in body[8:].split(b"\0") if name]
@@ -104,7 +105,7 @@ async def test_encryption_that_is_not_there_is_declined_and_login_goes_on(proxy:
     reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
     for request in (GSSENC_REQUEST, frontend.SSL_REQUEST):
         writer.write(request)
-        assert await asyncio.wait_for(reader.readexactly(1), 10) == b"N"
+        assert await asyncio.wait_for(reader.readexactly(1), PATIENCE_S) == b"N"
     client = RawConnection(reader, writer)
     client.send(frontend.startup({"user": "app.acme"}))
     await client._log_in("app.acme", proxy.password)
@@ -290,7 +291,7 @@ async def test_a_login_that_takes_too_long_is_ended(pg18: TestCluster) -> None:
         for sent in (b"", b"\0\0", frontend.startup({"user": "app.acme"})):
             reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
             writer.write(sent)
-            answer = await asyncio.wait_for(reader.read(), 5)
+            answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
             assert b"SFATAL\0VFATAL\0C57014\0Mlogin was not complete within 0.2 s\0" in answer
             writer.close()
         async with await raw(proxy, "app.acme") as client:
@@ -368,7 +369,7 @@ def served(pg18: TestCluster) -> Iterator[ServedProxy]:
 async def says_no_more_than(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
     """What is answered until the connection is closed, which must be soon."""
     try:
-        return await asyncio.wait_for(reader.read(), 5)
+        return await asyncio.wait_for(reader.read(), PATIENCE_S)
     except ConnectionResetError:
         return b""
     finally:

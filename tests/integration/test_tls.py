@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from proxy.cli.demo.binaries import PostgresBinaries
 from proxy.wire import frontend
 from tests.conftest import NewCluster
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
 from tests.support.serve import Connection, ServedProxy, connect, eventually, served_proxy, value
@@ -49,7 +50,7 @@ def client_tls(certificates: Certificates, mode: str) -> dict[str, Any]:
 def assert_can_cancel(cluster: TestCluster, client: Connection) -> None:
     def cancel() -> None:
         eventually(lambda: cluster.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"))
-        client.cancel_safe(timeout=5)
+        client.cancel_safe(timeout=PATIENCE_S)
 
     canceller = threading.Thread(target=cancel)
     canceller.start()
@@ -127,7 +128,7 @@ async def test_handshakes_that_fail_or_stop_cost_nothing(pg18: TestCluster, cert
             assert await reader.readexactly(1) == b"S"
             writer.write(garbage)
             try:
-                answer = await asyncio.wait_for(reader.read(), 5)
+                answer = await asyncio.wait_for(reader.read(), PATIENCE_S)
             except ConnectionResetError:
                 answer = b""
             assert b"FATAL" not in answer

@@ -22,6 +22,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.wire import codes, frontend
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.raw import RawConnection, errors
 from tests.support.serve import Connection, ServedProxy, connect, eventually, fetch, served_proxy, value
@@ -165,7 +166,7 @@ async def cancel(proxy: ServedProxy, pid: int, key: bytes) -> None:
     """Send a CancelRequest and wait until it was taken."""
     reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
     writer.write(frontend.cancel_request(pid, key))
-    assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert await asyncio.wait_for(reader.read(), PATIENCE_S) == b""
     writer.close()
     await writer.wait_closed()
 
@@ -284,7 +285,7 @@ def test_sigint_ends_all_at_once(pg18: TestCluster) -> None:
         client.execute("BEGIN")
         client.execute("SELECT 1 FROM orders")
         proxy.signal(signal.SIGINT)
-        assert proxy.wait(10) == 0
+        assert proxy.wait() == 0
         assert_nothing_stays(proxy, pids)
 
 
@@ -298,7 +299,7 @@ def test_a_second_signal_ends_the_wait(pg18: TestCluster) -> None:
         time.sleep(0.2)
         assert proxy.process.poll() is None
         proxy.signal(signal.SIGTERM)
-        assert proxy.wait(10) == 0
+        assert proxy.wait() == 0
 
 
 def test_workers_end_when_their_supervisor_is_killed(pg18: TestCluster) -> None:
@@ -353,7 +354,7 @@ def test_check_refuses_fewer_servers_than_workers(pg18: TestCluster) -> None:
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=20,
+                timeout=PATIENCE_S,
             )
             assert run.returncode == 2
             assert "gatehouse.yaml:" in run.stderr

@@ -10,6 +10,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Self
 
+from tests.support import PATIENCE_S
+
 _CHUNK_BYTES = 64 * 1024
 
 
@@ -61,7 +63,7 @@ class FaultProxy:
     def __exit__(self, *_: object) -> None:
         self._run(self._stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=10)
+        self._thread.join(timeout=PATIENCE_S)
         self._loop.close()
 
     def cut(self) -> None:
@@ -75,7 +77,7 @@ class FaultProxy:
 
     def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
         done: Future[None] = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        done.result(timeout=10)
+        done.result(timeout=PATIENCE_S)
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._relay, "127.0.0.1", self.port)

@@ -16,6 +16,7 @@ from proxy.cli.demo.binaries import Account, PostgresBinaries
 from proxy.cli.demo.places import cache_candidates, workplace
 from proxy.cli.demo.postgres import LocalPostgres, cluster_template
 from proxy.cli.demo.seed import LOGIN, run_sql_file, seed
+from tests.support import PATIENCE_S
 
 LOGIN_PASSWORD = "login's own \\ password"  # with the characters that tend to be quoted wrongly
 SYSTEM_PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt/postgresql")
@@ -51,7 +52,7 @@ class TestCluster:
             password=self.superuser_password,
             database=database,
             ssl=False,
-            timeout=10,
+            timeout=PATIENCE_S,
         )
 
     def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[Any, ...]]:
@@ -63,7 +64,7 @@ class TestCluster:
             password=self.superuser_password,
             dbname=database,
             autocommit=True,
-            connect_timeout=10,
+            connect_timeout=int(PATIENCE_S),
         )
 
     def sql(self, text: str, database: str = "postgres") -> list[tuple[Any, ...]]:

@@ -21,6 +21,7 @@ from proxy.cli.demo.config import _placement
 from proxy.cli.demo.postgres import free_port
 from proxy.cli.demo.seed import TENANTS
 from proxy.settings.loading import load_settings
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 
 T = TypeVar("T")
@@ -90,7 +91,7 @@ class ProxyUnderTest:
     def start(self) -> None:
         """Start, and wait until it listens."""
         self._thread.start()
-        self._started.result(timeout=20)
+        self._started.result(timeout=PATIENCE_S)
 
     def _run(self) -> None:
         async def main() -> None:
@@ -112,9 +113,11 @@ class ProxyUnderTest:
         """Stop as the signals do."""
         if not self._thread.is_alive():
             return
-        asyncio.run_coroutine_threadsafe(self.gatehouse.stop(immediate=immediate), self._loop).result(timeout=40)
+        asyncio.run_coroutine_threadsafe(self.gatehouse.stop(immediate=immediate), self._loop).result(
+            timeout=2 * PATIENCE_S
+        )
         self._loop.call_soon_threadsafe(self._finish)
-        self._thread.join(timeout=20)
+        self._thread.join(timeout=PATIENCE_S)
 
     def call(self, function: Callable[[], T]) -> T:
         """Run a function on the proxy's loop."""
@@ -122,7 +125,7 @@ class ProxyUnderTest:
         async def wrapped() -> T:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(wrapped(), self._loop).result(timeout=20)
+        return asyncio.run_coroutine_threadsafe(wrapped(), self._loop).result(timeout=PATIENCE_S)
 
     @property
     def port(self) -> int:
@@ -141,12 +144,16 @@ class ProxyUnderTest:
 
     def metrics(self) -> str:
         """The text of /metrics."""
-        with urllib.request.urlopen(f"http://{self.host}:{self.gatehouse.http_port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://{self.host}:{self.gatehouse.http_port}/metrics", timeout=PATIENCE_S
+        ) as answer:
             return str(answer.read().decode())
 
     def status(self) -> dict[str, Any]:
         """/status.json."""
-        with urllib.request.urlopen(f"http://{self.host}:{self.gatehouse.http_port}/status.json", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://{self.host}:{self.gatehouse.http_port}/status.json", timeout=PATIENCE_S
+        ) as answer:
             return dict(json.loads(answer.read()))
 
 

@@ -11,8 +11,7 @@ import scramp
 
 from proxy.wire import backend, codes, frontend
 from proxy.wire.buffer import Reader
-
-TIMEOUT_S = 10.0
+from tests.support import PATIENCE_S
 
 
 class Frame(NamedTuple):
@@ -71,7 +70,7 @@ class RawConnection:
         protocol: int = codes.PROTOCOL_3_0,
     ) -> Self:
         """Log in (SCRAM-SHA-256, cleartext or trust) with extra startup `parameters`; raises `Refused`."""
-        self = cls(*await asyncio.wait_for(asyncio.open_connection(host, port), TIMEOUT_S))
+        self = cls(*await asyncio.wait_for(asyncio.open_connection(host, port), PATIENCE_S))
         try:
             self.send(frontend.startup({"user": user, "database": database, **(parameters or {})}, protocol))
             await self._log_in(user, password)
@@ -92,7 +91,7 @@ class RawConnection:
             self.send(frontend.TERMINATE)
         self._writer.close()
         with contextlib.suppress(OSError):  # the other side may have been faster
-            await asyncio.wait_for(self._writer.wait_closed(), TIMEOUT_S)
+            await asyncio.wait_for(self._writer.wait_closed(), PATIENCE_S)
 
     def abort(self) -> None:
         """Vanish without a word, as a killed client does."""
@@ -104,7 +103,7 @@ class RawConnection:
 
     async def read(self) -> Frame:
         """The next frame, whatever it is; EOFError (IncompleteReadError) when the server hung up."""
-        async with asyncio.timeout(TIMEOUT_S):
+        async with asyncio.timeout(PATIENCE_S):
             header = await self._reader.readexactly(codes.HEADER_BYTES)
             body = await self._reader.readexactly(int.from_bytes(header[1:], "big") - 4)
         return self._note(Frame(chr(header[0]), body))

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 import psycopg
 
 from proxy.observe.gauges import PoolSnapshot
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest
 
@@ -27,7 +28,7 @@ T = TypeVar("T")
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-def eventually(check: Callable[[], T], timeout_s: float = 10.0) -> T:
+def eventually(check: Callable[[], T], timeout_s: float = PATIENCE_S) -> T:
     """What `check` returns as soon as that is true; AssertionError with its last result or exception."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -44,7 +45,7 @@ def eventually(check: Callable[[], T], timeout_s: float = 10.0) -> T:
 
 def connect(proxy: ProxyUnderTest, tenant: str = "acme", **options: Any) -> Connection:
     """A psycopg connection in autocommit."""
-    return psycopg.connect(**{**proxy.dsn(tenant), "autocommit": True, "connect_timeout": 10, **options})
+    return psycopg.connect(**{**proxy.dsn(tenant), "autocommit": True, "connect_timeout": int(PATIENCE_S), **options})
 
 
 def value(connection: Connection, sql: str) -> Any:
@@ -74,7 +75,7 @@ def told_at_the_end(client: Connection) -> Farewell:
 
     client.add_notice_handler(note)
     try:
-        list(client.notifies(timeout=5))
+        list(client.notifies(timeout=PATIENCE_S))
     except psycopg.OperationalError:
         client.pgconn.is_busy()  # has libpq read what came in front of the end
     assert client.closed
@@ -96,7 +97,7 @@ def is_at_rest(proxy: ProxyUnderTest, database: str = "saas") -> bool:
 def fetch(url: str) -> tuple[int, str]:
     """Status and body of a GET; 0 when nobody answers."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -141,7 +142,7 @@ class ServedProxy(ProxyUnderTest):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT if immediate else signal.SIGTERM)
             try:
-                self.process.wait(timeout=15)
+                self.process.wait(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -151,7 +152,7 @@ class ServedProxy(ProxyUnderTest):
         """Send a signal."""
         self.process.send_signal(number)
 
-    def wait(self, timeout_s: float = 15.0) -> int:
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
         """The exit code."""
         return self.process.wait(timeout_s)
 
