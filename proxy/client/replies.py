@@ -3,7 +3,7 @@ be, parameters as this client sees them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from proxy.client.mending import can_mend, mend, outdated
 from proxy.client.rewrite import CHAINS, ENDS_TRANSACTION, Kind, take_effect
@@ -14,6 +14,7 @@ from proxy.context.context import REPORTED
 from proxy.errors import ContextFailed, ProxyError
 from proxy.guard.encodings import is_safe_encoding
 from proxy.guard.statements import Statement
+from proxy.server.expected import READY_BYTES
 from proxy.server.prepared import Prepared
 from proxy.server.units import DROP, Capture, Description, Effect, Eviction, LocalReply, ParseRecord
 from proxy.wire import backend, codes
@@ -22,9 +23,6 @@ from proxy.wire.backend import ErrorFields
 if TYPE_CHECKING:
     from proxy.client.session import Session
     from proxy.server.ports import ServerPort
-
-
-_READY_BYTES: Final = 6
 
 
 def _reads_safely(reported: dict[bytes, bytes]) -> bool:
@@ -246,7 +244,7 @@ class Replies:
         self._session.baseline = server.parameters
         out: list[bytes] = []
         self.report_view(out)
-        return b"".join((answer[:-_READY_BYTES], *out, answer[-_READY_BYTES:]))
+        return b"".join((answer[:-READY_BYTES], *out, answer[-READY_BYTES:]))
 
     def _report_unreported(self, status: int, server: ServerPort, out: list[bytes]) -> None:
         """PostgreSQL says nothing of a SET that goes back to its own default, away from what the context had set."""

@@ -38,8 +38,9 @@ MOST_SETS: Final = 63
 """How many SET LOCALs an expected answer can begin with."""
 
 
+READY_BYTES: Final = 6
+"""The length of a ReadyForQuery."""
 _READY_HEAD: Final = b"Z\0\0\0\5"
-_READY_BYTES: Final = 6
 
 
 def behind_sets(count: int) -> int:
@@ -93,7 +94,7 @@ def clients_part_in_python(transitions: bytes, data: bytes, expected: int, statu
     end: i64 = len(data)
     pos: i64 = 0
     begin: i64 = 0 if expected < _DROPPED else -1
-    cut: i64 = end - _READY_BYTES - len(unheard)
+    cut: i64 = end - READY_BYTES - len(unheard)
     while end - pos >= 5:
         code: i64 = data[pos]
         high: i64 = data[pos + 1]
@@ -102,9 +103,9 @@ def clients_part_in_python(transitions: bytes, data: bytes, expected: int, statu
         length: i64 = data[pos + 4]
         if pos == cut and code == codes.PARAMETER_STATUS and begin >= 0:
             is_end = (
-                transitions[state * 256 + codes.READY_FOR_QUERY] == _END and data[cut : end - _READY_BYTES] == unheard
+                transitions[state * 256 + codes.READY_FOR_QUERY] == _END and data[cut : end - READY_BYTES] == unheard
             )
-            ready = data[end - _READY_BYTES :]
+            ready = data[end - READY_BYTES :]
             return data[begin:cut] + ready if is_end and ready == _READY_HEAD + bytes((status,)) else b""
         state = transitions[state * 256 + code]
         if state == NOTHING or high:
