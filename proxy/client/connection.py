@@ -208,13 +208,14 @@ class ClientConnection(Arrival):
             self.shut_down()
 
     def hang_up(self, error: ProxyError | None) -> None:
-        """Send the error, if any, and end the connection."""
+        """Send the error, if any, and end the connection; as from PostgreSQL, in the middle of a row without a word."""
         if self._is_over:
             return
         if error is not None:
             self._services.stats.count_error(error)
             log_proxy_error(self._log, error)
-            self.to_client(backend.error_response(error, severity="FATAL"))
+            if self.session is None or not self.session.is_in_row:
+                self.to_client(backend.error_response(error, severity="FATAL"))
         self._ending = self._ending or ("client closed the connection" if error is None else error.message)
         self._close()
 

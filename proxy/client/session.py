@@ -53,6 +53,7 @@ class Session:
     for what. `wanted`: what the server's session has to be given. `changed_schema`: the transaction under way changes
     definitions. `deferred`: a BEGIN that the client was told of, and no server yet. `last_write`: what was sent to the
     server last, if it is short. `end_with`: what is on its way must not reach the client; the connection ends so.
+    `is_in_row`: the client has a part of a row, and would take whatever comes for the rest of it.
     """
 
     __slots__ = (
@@ -69,6 +70,7 @@ class Session:
         "end_with",
         "extended",
         "intake",
+        "is_in_row",
         "is_session",
         "is_watched",
         "keeping",
@@ -149,6 +151,7 @@ class Session:
         self._pumping = False
         self.last_write = b""
         self.deferred = b""
+        self.is_in_row = False
         self.end_with: ProxyError | None = None
         self._is_timed = limits.are_timed
         self.is_watched = False
@@ -240,6 +243,7 @@ class Session:
             out.clear()
             self.hang_up(self.end_with)
             return
+        self.is_in_row = ledger.is_in_row
         if out:
             if self._out:
                 out[:0] = self._out

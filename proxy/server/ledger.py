@@ -177,6 +177,11 @@ class Ledger:
             and len(self._parts) == 0
         )
 
+    @property
+    def is_in_row(self) -> bool:
+        """The client has got a part of a row, or of COPY's data, and not the rest."""
+        return self._pass > 0 and self._pass_forward
+
     def feed(self, data: bytes) -> None:
         """Take the server's next bytes; `advance` must be called until it returns 0."""
         if self._missing:

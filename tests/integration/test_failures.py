@@ -313,6 +313,34 @@ async def test_the_client_of_a_cut_connection_is_told_why(faulty: tuple[ProxyUnd
             await client.read()
 
 
+@pytest.mark.parametrize("sql", ["SELECT repeat('x', 10000000)", "COPY (SELECT repeat('x', 10000000)) TO STDOUT"])
+async def test_nothing_is_put_into_a_row_that_a_cut_connection_leaves_unfinished(
+    faulty: tuple[ProxyUnderTest, FaultProxy], sql: str
+) -> None:
+    """Its client counts bytes: the error would be data, and could be all that is missing."""
+    proxy, network = faulty
+    network.faults.cut_down_after = 100_000
+    async with await raw(proxy) as client:
+        client.send(frontend.query(sql.encode()))
+        left = await client.rest()
+    network.faults.cut_down_after = 0
+    assert len(left) > 50_000
+    assert set(left[-50_000:]) == set(b"x")
+
+
+async def test_nothing_is_put_into_a_row_that_a_client_leaves_unread(pg18: TestCluster) -> None:
+    with running_proxy(pg18, SMALL) as proxy:
+        async with await raw(proxy) as client:
+            client.send(frontend.query(b"SELECT repeat('x', 50000000)"))
+            sessions = [one.session for one in proxy.gatehouse._services.census.connections if one.session]
+            await asyncio.to_thread(eventually, lambda: any(session.is_in_row for session in sessions))
+            stopping = asyncio.create_task(asyncio.to_thread(proxy.stop))  # ends every connection with an error
+            left = await client.rest()
+            await stopping
+    assert len(left) > 50_000
+    assert set(left[-50_000:]) == set(b"x")
+
+
 @pytest.mark.parametrize("size", [1, 3, 7])
 async def test_replies_may_come_in_pieces_of_any_size(faulty: tuple[ProxyUnderTest, FaultProxy], size: int) -> None:
     proxy, network = faulty

@@ -108,6 +108,11 @@ class RawConnection:
             body = await self._reader.readexactly(int.from_bytes(header[1:], "big") - 4)
         return self._note(Frame(chr(header[0]), body))
 
+    async def rest(self) -> bytes:
+        """All that comes until the server hangs up, as bytes."""
+        async with asyncio.timeout(PATIENCE_S):
+            return await self._reader.read()
+
     async def until(self, *wanted: str) -> list[Frame]:
         """The frames up to and including the first whose code is among `wanted`."""
         frames = [await self.read()]
