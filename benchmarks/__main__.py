@@ -18,11 +18,12 @@ from benchmarks.charts import draw_all
 from benchmarks.database import running_database
 from benchmarks.endpoints import POOL_SIZE, Endpoint, Role
 from benchmarks.measurement import RunFailed
+from benchmarks.measures.logins import Storm
 from benchmarks.peers.starting import missing_peers
 from benchmarks.report import document, print_outcome, write_json
 from benchmarks.rounds import Plan, check_endpoints, measure_workload
 from benchmarks.site import Site, Workload, running_endpoints
-from benchmarks.system import describe_machine, load_average
+from benchmarks.system import describe_machine, has_autogroups, load_average
 from benchmarks.workloads import all_workloads
 from proxy.cli.demo.binaries import LaunchError
 
@@ -61,6 +62,11 @@ def _run(console: Console, plan: Plan, builds: dict[str, list[str]], options: ar
     with running_database() as database, running_endpoints(database, builds) as endpoints:
         site = Site(database, endpoints, builds)
         _say_who_is_here(console, endpoints)
+        if has_autogroups() and any(isinstance(workload, Storm) for workload in plan.workloads):
+            console.print(
+                f"[yellow]{Storm.name}: autogroups are on, so the thousand clients get as much of the processors as PostgreSQL; "
+                "on a machine of few cores, measure it after 'sysctl kernel.sched_autogroup_enabled=0'[/]\n"
+            )
         check_endpoints(site)
         outcomes = []
         with console.status("measuring …") as status:

@@ -108,6 +108,21 @@ class CpuWatch:
                 return
 
 
+def stand_back() -> None:
+    """Run only where a processor has nothing else to do, from now on: as a process of another machine would, almost.
+
+    SCHED_IDLE of sched(7). Between sessions it does not hold while the kernel `has_autogroups`.
+    """
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def has_autogroups() -> bool:
+    """Whether the processors are divided between sessions first, then within them (sched(7), "The autogroup feature")."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/sched_autogroup_enabled").read_text().strip() != "0"
+    return False
+
+
 def describe_machine() -> dict[str, str | int]:
     """What a reader must know to judge the figures; nothing that names the machine."""
     models = [
@@ -121,6 +136,7 @@ def describe_machine() -> dict[str, str | int]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(memory_kb / 1024 / 1024),
         "kernel": platform.release(),
+        "autogroups": "on" if has_autogroups() else "off",
         "python": platform.python_version(),
     }
 

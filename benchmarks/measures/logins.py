@@ -88,7 +88,7 @@ class Storm(Workload):
     """Clients work at a steady rate; then many log in at the same time. What the workers notice, and how long it takes.
 
     Then the same storm while the workers go straight to PostgreSQL: what they notice then is the machine, on which the
-    thousand clients live as well.
+    thousand clients live as well, though only on what the others leave them.
     """
 
     name = f"storm-{_STORM}"

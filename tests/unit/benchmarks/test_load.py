@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 
 from benchmarks.endpoints import Endpoint, Role
@@ -37,6 +40,16 @@ def test_a_task_that_tells_nothing_any_more_is_ended(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(process, "PATIENCE_S", 0)
         with pytest.raises(LoadFailed, match=r"silent: .*too long a silence"):
             storm.hear()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="benchmarks are for Linux")
+def test_the_thousand_of_a_storm_take_only_what_others_leave() -> None:
+    endpoint = Endpoint("calm", Role.POOLER, 1, "login", "secret", None, "1")
+    with LoadProcess(endpoint, "storm", count=0) as storm:
+        storm.hear()
+        assert os.sched_getscheduler(storm._process.pid) == os.SCHED_IDLE
+        storm.say()
+        storm.hear()
 
 
 def test_messages_may_come_in_pieces() -> None:
