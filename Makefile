@@ -47,11 +47,11 @@ format: $(VENV)/.installed-dev ## put the code into its form
 compile: $(COMPILED)/.installed ## the hot modules by mypyc, installed in .venv-compiled (needs a C compiler)
 
 # Beside a copy of the tests, because beside the tree they would import the tree.
-test-compiled: $(COMPILED)/.installed-test ## unit and differential tests, and those of TLS, against the compiled package
+test-compiled: $(COMPILED)/.installed-test ## the tests of `make test` against the compiled package
 	@rm -rf $(COMPILED)/tree && mkdir $(COMPILED)/tree
 	@cp -R pyproject.toml README.md config deploy docs tests $(COMPILED)/tree/
 	@cd $(COMPILED)/tree && ../bin/python -P -c 'import proxy.server.ledger as m; assert m.__file__.endswith(".so"), m.__file__'
-	cd $(COMPILED)/tree && ../bin/python -P -m pytest -m 'not slow' tests/unit tests/differential tests/fuzz tests/integration/test_tls.py $(ARGS)
+	cd $(COMPILED)/tree && ../bin/python -P -m pytest -m 'not slow' $(ARGS)
 
 bench: $(VENV)/.installed-demo $(COMPILED)/.installed ## Gatehouse beside its peers; see benchmarks/README.md (ARGS='--quick' …)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -71,7 +72,7 @@ class Gatehouse:
         self._place = place
         self._log: FilteringBoundLogger = structlog.get_logger()
         self._salted = SaltedPasswords()
-        self._users = ConfiguredUsers(settings, place.users if place is not None else None)
+        self._users = ConfiguredUsers(settings, place.verifiers if place is not None else None)
         self._names = InjectionNames()
         self._stats = ProxyStats()
         self._source = SettingsSource(settings)
@@ -337,12 +338,12 @@ class Gatehouse:
 
     # Reload.
 
-    def apply(self, new: Settings, changes: Changes, known: ConfiguredUsers | None = None) -> None:
+    def apply(self, new: Settings, changes: Changes, known: Mapping[str, str] | None = None) -> None:
         """Take over a new configuration without dropping anybody. Raises ConfigError and changes nothing.
 
-        `changes` from the settings in force. `known`: logins whose salts are to be kept; without it those there are.
+        `changes` from the settings in force. `known`: the verifiers whose salts are to be kept; without it those there are.
         """
-        users = ConfiguredUsers(new, known or self._users)
+        users = ConfiguredUsers(new, self._users.verifiers() if known is None else known)
         connectors = assembly.connectors(new, self._salted, self._log)
         tls, channel_binding = assembly.client_tls(new.tls)
         if changes.needs_restart:

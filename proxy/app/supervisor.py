@@ -141,14 +141,14 @@ class Supervisor:
 
     def _begin(self, index: int) -> Begin:
         count = len(self._workers)
-        place = Place(index, count, self._mock_secret, self._users, self._sockets.by_path, self._folder)
+        place = Place(index, count, self._mock_secret, self._users.verifiers(), self._sockets.by_path, self._folder)
         return Begin(worker_settings(self._settings, index, count), place)
 
     # Orders.
 
     def _apply(self, new: Settings, changes: Changes) -> None:
         """Check a new configuration and pass it on. Raises ConfigError and changes nothing."""
-        users = ConfiguredUsers(new, self._users)
+        users = ConfiguredUsers(new, self._users.verifiers())
         assembly.connectors(new, SaltedPasswords(), self._log)
         assembly.client_tls(new.tls)
         if changes.needs_restart:
@@ -158,9 +158,10 @@ class Supervisor:
         tenants = TenantChanges.between(self._settings.tenants, new.tenants)
         self._settings, self._users = new, users
         rest = new.model_copy(update={"tenants": {}})
+        verifiers = users.verifiers()
         for worker in self._workers:
             settings = worker_settings(rest, worker.index, len(self._workers))
-            worker.order(Reload(settings, tenants, changes, users))
+            worker.order(Reload(settings, tenants, changes, verifiers))
         self._log.info("configuration passed on to the workers", changed=changes.shown())
 
     def _request_stop(self, at_once: bool) -> None:

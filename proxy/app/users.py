@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from proxy.auth.identity import Identity, UserRecord
 from proxy.auth.scram import ScramVerifier
 from proxy.credentials.sources import read_secret
@@ -10,20 +12,26 @@ from proxy.settings.model import Settings, User
 
 
 class ConfiguredUsers:
-    """All users of one Settings. Raises ConfigError when a password can not be read."""
+    """All users of one Settings. Raises ConfigError when a password can not be read.
 
-    def __init__(self, settings: Settings, old: ConfiguredUsers | None = None) -> None:
+    `known` are the `verifiers` of others, before a reload or in another process: who has the same password keeps the salt.
+    """
+
+    def __init__(self, settings: Settings, known: Mapping[str, str] | None = None) -> None:
         self._records: dict[str, UserRecord] = {}
         for name, user in settings.users.items():
-            known = old.find(name) if old is not None else None
-            self._records[name] = _record(name, user, known)
+            self._records[name] = _record(name, user, None if known is None else known.get(name))
 
     def find(self, user: str) -> UserRecord | None:
         """The login of exactly this name."""
         return self._records.get(user)
 
+    def verifiers(self) -> dict[str, str]:
+        """Each login's verifier as text, which is as good as a secret."""
+        return {name: record.verifier.text() for name, record in self._records.items()}
 
-def _record(name: str, user: User, known: UserRecord | None) -> UserRecord:
+
+def _record(name: str, user: User, known: str | None) -> UserRecord:
     tenants = None if user.tenants == "*" else frozenset(user.tenants)
     identity = Identity(name, tenants, user.max_clients)
     if user.password is None:
@@ -33,7 +41,7 @@ def _record(name: str, user: User, known: UserRecord | None) -> UserRecord:
     password = read_secret(user.password)
     if known is not None:
         # The same salt as before: a client could tell a reload from a changed password otherwise, and it costs 1 ms.
-        same = ScramVerifier.from_password(password, known.verifier.iterations, salt=known.verifier.salt)
-        if same == known.verifier:
-            return UserRecord(identity, known.verifier)
+        before = ScramVerifier.parse(known)
+        if ScramVerifier.from_password(password, before.iterations, salt=before.salt) == before:
+            return UserRecord(identity, before)
     return UserRecord(identity, ScramVerifier.from_password(password))

@@ -82,7 +82,7 @@ async def _follow(
 
 def _reload(order: Reload, tenants: dict[str, TenantEntry], gatehouse: Gatehouse) -> str:
     try:
-        gatehouse.apply(order.settings.model_copy(update={"tenants": tenants}), order.changes, order.users)
+        gatehouse.apply(order.settings.model_copy(update={"tenants": tenants}), order.changes, order.verifiers)
     except ConfigError as error:
         return str(error)
     except Exception as error:

@@ -14,11 +14,10 @@ import copyreg
 import io
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from proxy.app.users import ConfiguredUsers
 from proxy.observe.counters import Histogram, TrafficStats
 from proxy.settings.live import Changes, TenantChanges
 from proxy.settings.model import Settings
@@ -37,14 +36,14 @@ _LENGTH_BYTES: Final = 8
 class Place:
     """A worker's place among the others, and what all of them must have in common.
 
-    `mock_secret` and the salts of `users`: or an unknown user could be told from a known one by trying every worker.
+    `mock_secret` and the salts of `verifiers`: or an unknown user could be told from a known one by trying every worker.
     `unix_sockets`: path to inherited file descriptor. `folder`: where the doors are.
     """
 
     index: int
     count: int
-    mock_secret: bytes
-    users: ConfiguredUsers
+    mock_secret: bytes = field(repr=False)
+    verifiers: Mapping[str, str] = field(repr=False)
     unix_sockets: Mapping[str, int]
     folder: Path
 
@@ -68,7 +67,7 @@ class Reload:
     settings: Settings
     tenants: TenantChanges
     changes: Changes
-    users: ConfiguredUsers
+    verifiers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,16 +230,6 @@ class CancelPost:
             done()
 
 
-def dump(report: Report) -> bytes:
-    """A report on its way; compiled classes can not be pickled by themselves."""
-    buffer = io.BytesIO()
-    pickler = pickle.Pickler(buffer)
-    pickler.dispatch_table = copyreg.dispatch_table.copy()
-    pickler.dispatch_table |= {TrafficStats: _reduce_traffic, Histogram: _reduce_histogram}
-    pickler.dump(report)
-    return buffer.getvalue()
-
-
 _TRAFFIC: Final = (
     "queries",
     "transactions",
@@ -274,3 +263,19 @@ def _make_histogram(bounds: tuple[float, ...], counts: list[int], total: float) 
     histogram = Histogram(bounds)
     histogram.counts, histogram.sum = counts, total
     return histogram
+
+
+REDUCERS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
+    TrafficStats: _reduce_traffic,
+    Histogram: _reduce_histogram,
+}
+"""How objects of compiled classes go between processes: they can not be pickled by themselves."""
+
+
+def dump(report: Report) -> bytes:
+    """A report on its way."""
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer)
+    pickler.dispatch_table = {**copyreg.dispatch_table, **REDUCERS}
+    pickler.dump(report)
+    return buffer.getvalue()

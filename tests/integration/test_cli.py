@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 import proxy as package
 from proxy.cli import app
 from proxy.cli.demo.postgres import free_port
+from proxy.server import ledger
 from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest
@@ -38,7 +39,8 @@ def config(pg18: TestCluster, tmp_path: Path) -> ProxyUnderTest:
 
 def test_version() -> None:
     done = spawned("--version")
-    assert (done.returncode, done.stdout) == (0, f"gatehouse {package.__version__}\n")
+    kind = "" if ledger.__file__.endswith(".py") else " (compiled)"
+    assert (done.returncode, done.stdout) == (0, f"gatehouse {package.__version__}{kind}\n")
 
 
 def test_without_a_command_the_help_is_shown() -> None:

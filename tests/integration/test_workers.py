@@ -244,6 +244,27 @@ def test_a_reload_reaches_every_worker_and_a_bad_file_none(pg18: TestCluster) ->
         crowd(proxy, stack)
 
 
+async def test_a_login_has_the_same_salt_at_every_worker_and_after_a_reload(pg18: TestCluster) -> None:
+    """A user that does not exist has one, too: another salt would tell them apart."""
+    with served_proxy(pg18, ROOMY) as proxy:
+        salts = {await salt(proxy) for _ in range(12)}
+        proxy.write({"tenants": {"globex": {"status": "suspended"}}})
+        proxy.signal(signal.SIGHUP)
+        await asyncio.to_thread(eventually, lambda: len(reloaded(proxy)) == 2)
+        os.kill(children(proxy)[0], signal.SIGKILL)
+        await asyncio.to_thread(
+            eventually, lambda: sum(samples(proxy, "gatehouse_worker_restarts_total").values()) == 1
+        )
+        await asyncio.to_thread(eventually, lambda: samples(proxy, "gatehouse_workers")[("ready",)] == 2)
+        salts |= {await salt(proxy) for _ in range(12)}
+    assert len(salts) == 1
+
+
+async def salt(proxy: ServedProxy) -> str:
+    async with await RawConnection.connect(proxy.host, proxy.port, user="app.acme", password=proxy.password) as client:
+        return client.salt
+
+
 def reloaded(proxy: ServedProxy) -> list[dict[str, Any]]:
     return proxy.events("configuration reloaded")
 

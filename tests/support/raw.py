@@ -47,7 +47,10 @@ class Refused(Exception):
 
 
 class RawConnection:
-    """A connection that is logged in. `status` is that of the last ReadyForQuery, `parameters` what was reported."""
+    """A connection that is logged in.
+
+    `status` is that of the last ReadyForQuery, `parameters` what was reported, `salt` what the password was salted with.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
@@ -56,6 +59,7 @@ class RawConnection:
         self.status = ""
         self.pid = 0
         self.key = b""
+        self.salt = ""
 
     @classmethod
     async def connect(
@@ -166,6 +170,7 @@ class RawConnection:
             elif kind == codes.AUTH_SASL_CONTINUE:
                 assert scram
                 scram.set_server_first(data.decode())
+                self.salt = data.decode().split(",")[1]
                 self.send(frontend.sasl_response(scram.get_client_final().encode()))
             elif kind == codes.AUTH_SASL_FINAL:
                 assert scram

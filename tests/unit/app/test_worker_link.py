@@ -1,0 +1,107 @@
+"""What goes between the processes of one Gatehouse: nothing of a compiled class, for these can not be pickled."""
+
+from __future__ import annotations
+
+import ast
+import io
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from proxy.app.users import ConfiguredUsers
+from proxy.app.worker_link import REDUCERS, Begin, DeliverCancel, GiveReport, Place, Ready, Reload, Reloaded, Stop
+from proxy.settings.live import TenantChanges, diff
+from proxy.settings.loading import load_settings
+from proxy.settings.model import Settings
+
+_BUILD: Final = Path(__file__).parents[3] / "deploy" / "build_backend.py"
+CONFIG = """\
+workers: 2
+clusters: {main: {hosts: [a], user: g, password: {env: A}}}
+users: {app: {password: {env: SECRET_OF_APP}, tenants: "*"}}
+tenants: {acme: {placement: {model: shared, cluster: main, database: saas}}}
+"""
+
+
+def hot_modules() -> set[str]:
+    """The names of what is compiled."""
+    for node in ast.parse(_BUILD.read_text()).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "HOT_MODULES":
+            assert node.value is not None
+            return {path.removesuffix(".py").replace("/", ".") for path in ast.literal_eval(node.value)}
+    raise AssertionError("no HOT_MODULES")
+
+
+class Look(pickle.Pickler):
+    """Pickles, and notes whose objects it met."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO())
+        self.met: set[type] = set()
+
+    def reducer_override(self, obj: object) -> Any:
+        self.met.add(type(obj))
+        return REDUCERS[type(obj)](obj) if type(obj) in REDUCERS else NotImplemented
+
+
+def compiled_in(message: object) -> set[type]:
+    """The classes of compiled modules in a message that have no reducer."""
+    look = Look()
+    look.dump(message)
+    hot = hot_modules()
+    return {kind for kind in look.met - set(REDUCERS) if kind.__module__ in hot}
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("SECRET_OF_APP", "open sesame")
+    file = tmp_path / "gatehouse.yaml"
+    file.write_text(CONFIG)
+    return load_settings(file)
+
+
+MESSAGES: dict[str, Callable[[Settings], object]] = {
+    "begin": lambda settings: Begin(settings, Place(0, 2, b"secret", verifiers(settings), {"/s": 3}, Path("/doors"))),
+    "reload": lambda settings: Reload(
+        settings, TenantChanges.between({}, settings.tenants), diff(settings, settings), verifiers(settings)
+    ),
+    "stop": lambda _: Stop(at_once=True),
+    "ready": lambda _: Ready(),
+    "reloaded": lambda _: Reloaded("a problem"),
+    "report": lambda _: GiveReport(),
+    "cancel": lambda _: DeliverCancel(7, b"key"),
+}
+
+
+def verifiers(settings: Settings) -> dict[str, str]:
+    return ConfiguredUsers(settings).verifiers()
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages_have_nothing_of_a_compiled_class(settings: Settings, name: str) -> None:
+    message = MESSAGES[name](settings)
+    assert compiled_in(message) == set()
+    assert pickle.loads(pickle.dumps(message)) == message
+
+
+def test_what_is_compiled_would_be_seen(settings: Settings) -> None:
+    assert compiled_in([ConfiguredUsers(settings)])
+
+
+@pytest.mark.parametrize("name", ["begin", "reload"])
+def test_verifiers_are_not_shown(settings: Settings, name: str) -> None:
+    message = MESSAGES[name](settings)
+    assert "SCRAM-SHA-256" not in repr(message)
+    assert "secret" not in repr(message)
+
+
+def test_who_has_the_same_password_keeps_the_salt(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = verifiers(settings)
+    assert ConfiguredUsers(settings, before).verifiers() == before
+    assert verifiers(settings) != before
+    monkeypatch.setenv("SECRET_OF_APP", "close sesame")
+    after = ConfiguredUsers(settings, before).verifiers()
+    assert after["app"] != before["app"]
