@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import Protocol
 
 from proxy.auth.scram import SaltedPasswords, tls_server_end_point
@@ -239,19 +242,37 @@ def tls_context(cluster: Cluster) -> ssl.SSLContext | None:
     tls = cluster.tls
     if tls.mode == "disable":
         return None
-    if tls.mode in ("prefer", "require") and tls.ca_file is None:
+    if tls.ca_file is None and tls.cert_file is None and tls.mode in ("verify-ca", "verify-full"):
+        return _by_system_authorities(tls.mode, _system_authorities())
+    return _context(tls.mode, tls.ca_file, tls.cert_file, tls.key_file)
+
+
+def _context(mode: str, ca_file: Path | None, cert_file: Path | None, key_file: Path | None) -> ssl.SSLContext:
+    if mode in ("prefer", "require") and ca_file is None:
         # Without the system's authorities, which are not asked here: they take 50 ms, at each reload.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     else:
-        context = ssl.create_default_context(cafile=tls.ca_file)
-        context.check_hostname = tls.mode == "verify-full"
+        context = ssl.create_default_context(cafile=ca_file)
+        context.check_hostname = mode == "verify-full"
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # as libpq
-    if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
+    if cert_file is not None:
+        context.load_cert_chain(cert_file, key_file)
     return context
+
+
+@lru_cache(maxsize=2)  # the two modes
+def _by_system_authorities(mode: str, _authorities: tuple[object, ...]) -> ssl.SSLContext:
+    """One for all clusters, and for as long as the authorities stay: to read them takes 50 ms, while everybody waits."""
+    return _context(mode, None, None, None)
+
+
+def _system_authorities() -> tuple[object, ...]:
+    """What changes when the authorities that OpenSSL finds by itself do."""
+    paths = ssl.get_default_verify_paths()
+    return tuple((path, os.stat(path).st_mtime_ns) for path in (paths.cafile, paths.capath) if path)
 
 
 def _channel_binding(link: TlsLink) -> bytes | None:
