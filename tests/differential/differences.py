@@ -105,7 +105,8 @@ DIFFERENCES: Final = {
     "lost server": Difference(
         "A server that is lost",
         "The client gets PostgreSQL's own farewell (57P01 and the like), or FATAL 08006, and only if it was in a "
-        "transaction; clients between transactions notice nothing.",
+        "transaction; clients between transactions notice nothing. In the middle of a row, or of a message of COPY, the "
+        "connection ends without a word, as where PostgreSQL itself has to leave then.",
         "Gatehouse never repeats what may have run.",
     ),
     "startup": Difference(
