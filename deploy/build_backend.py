@@ -52,7 +52,6 @@ HOT_MODULES: Final = (
     "proxy/net/sockets.py",
     "proxy/net/listening.py",
     "proxy/net/mailbox.py",
-    "proxy/net/timers.py",
     "proxy/net/tls.py",
     "proxy/wire/framing.py",
     "proxy/observe/counters.py",

@@ -98,12 +98,19 @@ def _print(plain: Result, compiled: Result) -> None:
         print(f"compiled, but not measured here: {', '.join(missing)}")
 
 
+def _interpreter(text: str) -> Path:
+    """Not resolved, for a link is what makes it the interpreter of an environment; it is run in another folder."""
+    return Path(text).absolute()
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.micro", description="Time the hot modules both ways.")
     parser.add_argument("--runs", type=int, default=3, help="processes of each kind, in turns (3)")
     parser.add_argument("--seconds", type=float, default=0.02, help="for one repeat of one operation (0.02)")
-    parser.add_argument("--plain", type=Path, default=Path(sys.executable), help="the plain build's interpreter")
-    parser.add_argument("--compiled", type=Path, default=COMPILED, help="the compiled build's interpreter")
+    parser.add_argument(
+        "--plain", type=_interpreter, default=Path(sys.executable), help="the plain build's interpreter"
+    )
+    parser.add_argument("--compiled", type=_interpreter, default=COMPILED, help="the compiled build's interpreter")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     return parser
 
