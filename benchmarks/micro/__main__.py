@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -17,9 +16,10 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
+from tests.support.compiled import hot_modules
+
 PROJECT: Final = Path(__file__).resolve().parents[2]
 COMPILED: Final = PROJECT / ".venv-compiled" / "bin" / "python"
-_BACKEND: Final = PROJECT / "deploy" / "build_backend.py"
 
 Result = dict[str, Any]
 
@@ -38,12 +38,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps({"plain": plain, "compiled": compiled}, indent=1) + "\n")
     return 0
-
-
-def hot_modules() -> list[str]:
-    """The modules that are compiled, as the cases name them."""
-    block = _BACKEND.read_text().partition("HOT_MODULES: Final = (")[2].partition("\n)")[0]
-    return re.findall(r'"proxy/(.+)\.py"', block)
 
 
 def _measure(options: argparse.Namespace) -> tuple[Result, Result]:
@@ -94,7 +88,8 @@ def _print(plain: Result, compiled: Result) -> None:
         table.add_row(name, f"{slow:,.0f}", f"{fast:,.0f}", f"{fast / slow:.2f}", named)
     Console(width=140 if not sys.stdout.isatty() else None).print(table)
     measured = {module for figure in plain.values() for module in figure["modules"]}
-    if missing := [module for module in hot_modules() if module not in measured]:
+    hot = [module.removeprefix("proxy/") for module in hot_modules()]
+    if missing := [module for module in hot if module not in measured]:
         print(f"compiled, but not measured here: {', '.join(missing)}")
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-import proxy.client.session
 from tests.gate import budget
 from tests.gate.budget import Costs
 from tests.gate.costs import core_costs, whole_costs
+from tests.support.compiled import IS_COMPILED
 
 _DOUBTS = 2
 """How often what seems too much is counted again: what other tests leave running in this process can only add to it."""
@@ -15,7 +15,7 @@ _DOUBTS = 2
 
 @pytest.fixture
 def allowed() -> Costs:
-    if not proxy.client.session.__file__.endswith(".py"):
+    if IS_COMPILED:
         pytest.skip("the hot modules are compiled: their instructions can not be counted")
     found = budget.committed()
     if found is None:

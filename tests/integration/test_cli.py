@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 import proxy as package
 from proxy.cli import app
 from proxy.cli.demo.postgres import free_port
-from proxy.server import ledger
 from tests.support import PATIENCE_S
+from tests.support.compiled import IS_COMPILED
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest
 
@@ -39,7 +39,7 @@ def config(pg18: TestCluster, tmp_path: Path) -> ProxyUnderTest:
 
 def test_version() -> None:
     done = spawned("--version")
-    kind = "" if ledger.__file__.endswith(".py") else " (compiled)"
+    kind = " (compiled)" if IS_COMPILED else ""
     assert (done.returncode, done.stdout) == (0, f"gatehouse {package.__version__}{kind}\n")
 
 

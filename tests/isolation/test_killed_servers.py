@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from proxy.errors import ShuttingDown
-from proxy.server import ledger
 from proxy.server.connection import ServerConnection
 from proxy.wire import backend, frontend
 from tests.isolation import world
 from tests.isolation.test_failed_context import batch
+from tests.support.compiled import IS_COMPILED
 from tests.support.proxy import ProxyUnderTest
 from tests.support.raw import RawConnection, errors, rows
 
@@ -80,7 +80,7 @@ async def test_a_farewell_to_an_idle_server_costs_the_next_client_nothing(
         assert {row[0] for row in rows(await connection.query("SELECT item FROM orders"))} == world.ACME.items
 
 
-@pytest.mark.skipif(not ledger.__file__.endswith(".py"), reason="a compiled connection takes no other ledger")
+@pytest.mark.skipif(IS_COMPILED, reason="a compiled connection takes no other ledger")
 @pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
 async def test_a_farewell_right_behind_an_answer_costs_the_next_client_nothing(
     single: ProxyUnderTest, message: bytes

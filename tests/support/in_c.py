@@ -27,7 +27,7 @@ _STRICT: Final = (
     "-Wno-missing-field-initializers",
     "-Werror",
 )
-PATIENCE_S: Final = 120
+COMPILER_PATIENCE_S: Final = 120
 
 
 def compile_command() -> list[str] | None:
@@ -57,7 +57,7 @@ def module_in_c(name: str) -> ModuleType | None:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     built = Path(folder, f"{source.stem}{sysconfig.get_config_var('EXT_SUFFIX')}")
     shared = ["-shared", "-fPIC", *(["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else [])]
-    subprocess.run([*compile_it, *shared, str(source), "-o", str(built)], check=True, timeout=PATIENCE_S)
+    subprocess.run([*compile_it, *shared, str(source), "-o", str(built)], check=True, timeout=COMPILER_PATIENCE_S)
     spec = importlib.util.spec_from_file_location(name, built)
     assert spec is not None
     assert spec.loader is not None

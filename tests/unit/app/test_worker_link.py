@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
@@ -16,23 +15,14 @@ from proxy.app.worker_link import REDUCERS, Begin, DeliverCancel, GiveReport, Pl
 from proxy.settings.live import TenantChanges, diff
 from proxy.settings.loading import load_settings
 from proxy.settings.model import Settings
+from tests.support.compiled import hot_modules
 
-_BUILD: Final = Path(__file__).parents[3] / "deploy" / "build_backend.py"
 CONFIG = """\
 workers: 2
 clusters: {main: {hosts: [a], user: g, password: {env: A}}}
 users: {app: {password: {env: SECRET_OF_APP}, tenants: "*"}}
 tenants: {acme: {placement: {model: shared, cluster: main, database: saas}}}
 """
-
-
-def hot_modules() -> set[str]:
-    """The names of what is compiled."""
-    for node in ast.parse(_BUILD.read_text()).body:
-        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "HOT_MODULES":
-            assert node.value is not None
-            return {path.removesuffix(".py").replace("/", ".") for path in ast.literal_eval(node.value)}
-    raise AssertionError("no HOT_MODULES")
 
 
 class Look(pickle.Pickler):
@@ -51,7 +41,8 @@ def compiled_in(message: object) -> set[type]:
     """The classes of compiled modules in a message that have no reducer."""
     look = Look()
     look.dump(message)
-    hot = hot_modules()
+    hot = {module.replace("/", ".") for module in hot_modules()}
+    assert hot
     return {kind for kind in look.met - set(REDUCERS) if kind.__module__ in hot}
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.in_c import PATIENCE_S, compile_command, needs
+from tests.support.in_c import COMPILER_PATIENCE_S, compile_command, needs
 
 _ROOT: Final = Path(__file__).parents[3]
 _SOURCES: Final = sorted(_ROOT.glob("proxy/**/_*.c"))
@@ -60,7 +60,7 @@ def test_the_sources_are_as_the_header_says(tmp_path: Path) -> None:
     assert len(wrapped) == len(_SOURCES) >= 4
     for source in wrapped:
         command = [*_COMPILE, f"-I{header.parent}", "-Wmissing-prototypes", "-fsyntax-only", str(source)]
-        subprocess.run(command, check=True, timeout=PATIENCE_S)
+        subprocess.run(command, check=True, timeout=COMPILER_PATIENCE_S)
 
 
 def test_a_call_that_mypyc_made_nothing_of_fails_the_build(tmp_path: Path) -> None:
