@@ -33,8 +33,8 @@ DIRECTLY, FEW_SERVERS, ONE_SERVER = WAYS = ("directly", "few servers", "one serv
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache" / "drivers"
 BUILD_TIMEOUT_S = 110
-RUN_TIMEOUT_S = 100
-FIRST_TIMEOUT_S = 400
+RUN_TIMEOUT_S = 240
+FIRST_TIMEOUT_S = 600
 """Whichever test is the first fetches, builds and runs."""
 
 Command = Sequence[str]

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from proxy.cli.demo.seed import TENANTS, SampleTenant
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest
 
@@ -80,9 +81,9 @@ class Place:
         return psycopg.connect(**{"autocommit": True, **self.straight, **more})
 
     def wait_until_it_runs(self, text: str) -> None:
-        """Wait until PostgreSQL is running a statement that ends in `text`; AssertionError after ten seconds."""
+        """Wait until PostgreSQL is running a statement that ends in `text`; AssertionError if nobody does."""
         seen = f"SELECT 1 FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%{text}' AND pid <> pg_backend_pid()"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_S
         while not self.cluster.sql(seen):
             assert time.monotonic() < deadline, f"nobody runs {text}"
 

@@ -12,11 +12,12 @@ import pg8000.native
 import pytest
 
 from tests.drivers.places import Mover, Place
+from tests.support import PATIENCE_S
 
 
 @contextmanager
 def native(place: Place) -> Iterator[Any]:
-    connection = pg8000.native.Connection(**place.through, database="any", timeout=20)
+    connection = pg8000.native.Connection(**place.through, database="any", timeout=int(PATIENCE_S))
     try:
         yield connection
     finally:
@@ -25,7 +26,7 @@ def native(place: Place) -> Iterator[Any]:
 
 @contextmanager
 def dbapi(place: Place) -> Iterator[Any]:
-    connection = pg8000.dbapi.connect(**place.through, database="any", timeout=20)
+    connection = pg8000.dbapi.connect(**place.through, database="any", timeout=int(PATIENCE_S))
     try:
         yield connection
     finally:

@@ -28,7 +28,9 @@ ITEMS = "SELECT item FROM orders"
 
 def connect(place: Place, **more: Any) -> Connection:
     """A connection through Gatehouse, not in autocommit, as psycopg2's are."""
-    made: Connection = psycopg2.connect(**{"dbname": "any", "connect_timeout": 10, **place.through, **more})
+    made: Connection = psycopg2.connect(
+        **{"dbname": "any", "connect_timeout": int(PATIENCE_S), **place.through, **more}
+    )
     return made
 
 

@@ -51,9 +51,9 @@ async def cancel(proxy: ProxyUnderTest, pid: int, key: bytes) -> None:
     await writer.wait_closed()
 
 
-def is_sleeping(proxy: ProxyUnderTest, count: int = 1) -> bool:
+def is_sleeping(proxy: ProxyUnderTest) -> bool:
     running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'"
-    return proxy.cluster.sql(running) == [(count,)]
+    return proxy.cluster.sql(running) == [(1,)]
 
 
 async def until(check: object) -> None:
@@ -95,26 +95,18 @@ def test_a_cancel_reaches_a_prepared_statement_in_a_transaction(proxy: ProxyUnde
 
 
 def test_a_cancel_ends_only_its_own_clients_query(proxy: ProxyUnderTest) -> None:
-    with connect(proxy) as victim, connect(proxy) as other:
+    with proxy.cluster.locked() as lock, connect(proxy) as victim, connect(proxy) as other:
         done: list[object] = []
-        sleeper = threading.Thread(target=lambda: done.append(value(other, "SELECT 7 FROM pg_sleep(0.5)")))
-        sleeper.start()
-        thread = cancel_in_a_moment_with_two(proxy, victim)
+        waiter = threading.Thread(target=lambda: done.append(value(other, f"SELECT 7 FROM {lock.wait}")))
+        waiter.start()
+        eventually(lambda: lock.waiting() == 1)
+        thread = cancel_in_a_moment(proxy, victim)
         with pytest.raises(psycopg.errors.QueryCanceled):
             victim.execute("SELECT pg_sleep(30)")
         thread.join()
-        sleeper.join()
+        lock.release()
+        waiter.join()
         assert done == [7]
-
-
-def cancel_in_a_moment_with_two(proxy: ProxyUnderTest, connection: Connection) -> threading.Thread:
-    def work() -> None:
-        eventually(lambda: is_sleeping(proxy, 2))
-        connection.cancel_safe(timeout=PATIENCE_S)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    return thread
 
 
 async def test_protocol_3_2_gives_long_keys_that_cancel(proxy: ProxyUnderTest) -> None:
@@ -127,24 +119,28 @@ async def test_protocol_3_2_gives_long_keys_that_cancel(proxy: ProxyUnderTest) -
 
 
 async def test_a_wrong_key_cancels_nothing_and_is_answered_alike(proxy: ProxyUnderTest) -> None:
-    async with await raw(proxy) as client:
-        assert len(client.key) == 4
-        client.send(frontend.query(b"SELECT 7 FROM pg_sleep(0.3)"))
-        await until(lambda: is_sleeping(proxy))
-        await cancel(proxy, client.pid, bytes(4))
-        await cancel(proxy, client.pid, client.key + b"\0")
-        await cancel(proxy, client.pid + 1, client.key)
-        assert rows(await client.until_ready()) == [["7"]]
+    with proxy.cluster.locked() as lock:
+        async with await raw(proxy) as client:
+            assert len(client.key) == 4
+            client.send(frontend.query(f"SELECT 7 FROM {lock.wait}".encode()))
+            await until(lambda: lock.waiting() == 1)
+            await cancel(proxy, client.pid, bytes(4))
+            await cancel(proxy, client.pid, client.key + b"\0")
+            await cancel(proxy, client.pid + 1, client.key)
+            lock.release()
+            assert rows(await client.until_ready()) == [["7"]]
 
 
 async def test_the_key_of_a_client_that_left_is_worth_nothing(one_server: ProxyUnderTest) -> None:
     gone = await raw(one_server)
     await gone.close()
-    async with await raw(one_server) as client:
-        client.send(frontend.query(b"SELECT 7 FROM pg_sleep(0.2)"))
-        await until(lambda: is_sleeping(one_server))
-        await cancel(one_server, gone.pid, gone.key)
-        assert rows(await client.until_ready()) == [["7"]]
+    with one_server.cluster.locked() as lock:
+        async with await raw(one_server) as client:
+            client.send(frontend.query(f"SELECT 7 FROM {lock.wait}".encode()))
+            await until(lambda: lock.waiting() == 1)
+            await cancel(one_server, gone.pid, gone.key)
+            lock.release()
+            assert rows(await client.until_ready()) == [["7"]]
 
 
 async def test_a_client_that_waits_for_a_server_can_cancel(one_server: ProxyUnderTest) -> None:
@@ -235,13 +231,14 @@ async def test_a_cancel_that_can_not_be_delivered_costs_the_server_not_the_next_
             "timeouts": {"cancel_timeout": "200ms"},
             "clusters": {"main": {"hosts": [network.address]}},
         }
-        with running_proxy(pg18, extra) as proxy:
+        with running_proxy(pg18, extra) as proxy, pg18.locked() as lock:
             async with await raw(proxy) as client:
                 first = rows(await client.query("SELECT pg_backend_pid()"))
-                client.send(frontend.query(b"SELECT pg_sleep(0.4)"))
-                await until(lambda: is_sleeping(proxy))
+                client.send(frontend.query(f"SELECT 1 FROM {lock.wait}".encode()))
+                await until(lambda: lock.waiting() == 1)
                 network.faults.holds_new_ones_back = True
                 await cancel(proxy, client.pid, client.key)
+                lock.release()
                 await client.until_ready()
                 network.faults.holds_new_ones_back = False
                 assert rows(await client.query("SELECT pg_backend_pid()")) != first

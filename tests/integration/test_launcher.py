@@ -17,6 +17,7 @@ from proxy.cli.demo.binaries import Account, LaunchError, PostgresBinaries
 from proxy.cli.demo.places import workplace
 from proxy.cli.demo.postgres import LocalPostgres, cluster_template
 from tests.conftest import NewCluster
+from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root lends PostgreSQL to another account")
@@ -44,7 +45,7 @@ def process_exists(pid: int) -> bool:
 
 
 def wait_until_gone(pid: int, folder: Path) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + PATIENCE_S
     while (process_exists(pid) or folder.exists()) and time.monotonic() < deadline:
         time.sleep(0.02)
 

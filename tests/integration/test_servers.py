@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -33,24 +34,24 @@ def test_a_dead_host_is_passed_over(pg18: TestCluster) -> None:
 def test_a_host_that_does_not_answer_costs_the_connect_timeout_and_is_passed_over(pg18: TestCluster) -> None:
     with FaultProxy(pg18.host, pg18.port) as network:
         network.faults.holds_new_ones_back = True
-        extra = at(network.address, f"127.0.0.1:{pg18.port}", connect_timeout="200ms")
+        extra = at(network.address, f"127.0.0.1:{pg18.port}", connect_timeout="1s")
         began = time.monotonic()
         with running_proxy(pg18, extra) as proxy, connect(proxy) as client:
             assert value(client, PORT) == pg18.port
-            assert 0.2 <= time.monotonic() - began < 5
+            assert time.monotonic() - began > 0.9
 
 
 def test_a_host_that_never_answers_is_an_error_after_the_connect_timeout(pg18: TestCluster) -> None:
     with FaultProxy(pg18.host, pg18.port) as network:
         network.faults.holds_new_ones_back = True
-        with capture_logs() as log, running_proxy(pg18, at(network.address, connect_timeout="200ms")) as proxy:
+        with capture_logs() as log, running_proxy(pg18, at(network.address, connect_timeout="1s")) as proxy:
             with pytest.raises(
                 psycopg.OperationalError, match='could not connect to the database server of cluster "main"'
             ):
                 connect(proxy)
             [line] = [line for line in log if line["log_level"] == "error"]
             assert line["server"] == network.address
-            assert line["reason"] == "no answer within 0.2 s"
+            assert line["reason"] == "no answer within 1 s"
             network.faults.holds_new_ones_back = False
             with eventually(lambda: connect(proxy)) as client:
                 assert value(client, "SELECT 1") == 1
@@ -60,13 +61,15 @@ def test_clients_do_not_pile_up_behind_a_host_that_does_not_answer(pg18: TestClu
     with FaultProxy(pg18.host, pg18.port) as network:
         network.faults.holds_new_ones_back = True
         with running_proxy(pg18, at(network.address, connect_timeout="500ms")) as proxy:
-            with pytest.raises(psycopg.OperationalError):
-                connect(proxy)
-            began = time.monotonic()
-            for _ in range(5):
+
+            def is_refused(_: int) -> bool:
                 with pytest.raises(psycopg.OperationalError, match="could not connect"):
                     connect(proxy)
-            assert time.monotonic() - began < 0.4
+                return True
+
+            with ThreadPoolExecutor(20) as threads:
+                assert all(threads.map(is_refused, range(20)))
+            assert network.accepted < 10
 
 
 def test_the_second_host_takes_over_and_the_first_comes_back(pg18: TestCluster, new_cluster: NewCluster) -> None:

@@ -94,9 +94,16 @@ async def test_the_last_word_is_57p01(pg18: TestCluster) -> None:
 
 
 def test_sigterm_lets_a_running_query_end(pg18: TestCluster) -> None:
-    with served_proxy(pg18) as proxy, connect(proxy) as client:
-        threading.Timer(0.2, proxy.signal, (signal.SIGTERM,)).start()
-        assert value(client, "SELECT 7 FROM pg_sleep(0.5)") == 7
+    with served_proxy(pg18) as proxy, connect(proxy) as client, pg18.locked() as lock:
+        answers: list[object] = []
+        asking = threading.Thread(target=lambda: answers.append(value(client, f"SELECT 7 FROM {lock.wait}")))
+        asking.start()
+        eventually(lambda: lock.waiting() == 1)
+        proxy.signal(signal.SIGTERM)
+        eventually(lambda: proxy.events("gatehouse is stopping"))
+        lock.release()
+        asking.join()
+        assert answers == [7]
         assert proxy.wait() == 0
 
 

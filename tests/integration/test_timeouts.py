@@ -19,17 +19,17 @@ from tests.support.serve import Connection, connect, eventually, is_at_rest, poo
 
 SECRET = {"password": {"file": "app.secret"}, "tenants": "*"}
 LIMITED: dict[str, dict[str, str]] = {
-    "query": {"query_timeout": "200ms"},
-    "tx": {"transaction_timeout": "250ms"},
-    "silent": {"idle_in_transaction_timeout": "200ms"},
-    "idle": {"client_idle_timeout": "200ms"},
-    "all": {"query_timeout": "1s", "transaction_timeout": "10s", "idle_in_transaction_timeout": "1s"},
+    "query": {"query_timeout": "1s"},
+    "tx": {"transaction_timeout": "1s"},
+    "silent": {"idle_in_transaction_timeout": "1s"},
+    "idle": {"client_idle_timeout": "1s"},
+    "all": {"query_timeout": "1s", "transaction_timeout": "30s", "idle_in_transaction_timeout": "1s"},
 }
 EXTRA = {
     "pool": {"size": 1},
     "users": {name: {**SECRET, **limits} for name, limits in LIMITED.items()},
-    "timeouts": {"cancel_timeout": "200ms"},
-    "tiers": {"pinning": {"pin_timeout": "200ms"}, "slow": {"query_timeout": "10s"}},
+    "timeouts": {"cancel_timeout": "1s"},
+    "tiers": {"pinning": {"pin_timeout": "1s"}, "slow": {"query_timeout": "60s"}},
     "tenants": {"initech": {"tier": "pinning"}, "umbrella": {"tier": "slow"}},
 }
 
@@ -114,7 +114,7 @@ def test_a_query_that_takes_too_long_is_cancelled_and_the_client_goes_on(
         began = time.monotonic()
         with pytest.raises(psycopg.errors.QueryCanceled) as cancelled:
             client.execute("SELECT pg_sleep(30)")
-        assert 0.15 < time.monotonic() - began < 2
+        assert time.monotonic() - began > 0.9
         assert cancelled.value.diag.message_primary == "canceling statement due to query timeout"
         assert cancelled.value.diag.severity == "ERROR"
         assert running(proxy) == []
@@ -130,7 +130,7 @@ async def test_a_cancel_that_comes_too_late_does_not_hit_the_clients_next_query_
     with FaultProxy(pg18.host, pg18.port) as network:
         extra = {
             "pool": {"size": 1},
-            "users": {"query": {**SECRET, "query_timeout": "400ms"}},
+            "users": {"query": {**SECRET, "query_timeout": "1s"}},
             "timeouts": {"cancel_timeout": "10s"},
             "clusters": {"main": {"hosts": [network.address]}},
         }
@@ -228,7 +228,7 @@ async def test_a_copy_whose_client_dawdles_ends_with_its_connection(proxy: Proxy
         frame = await last_words(client)
         assert (frame.fields["S"], frame.fields["C"]) == ("FATAL", "57014")
         assert frame.fields["M"] == "terminating connection due to query timeout"
-        assert "0.2 s" in frame.fields["H"]
+        assert "1 s" in frame.fields["H"]
     eventually(lambda: is_at_rest(proxy, "tenant_initech"))
     with connect(proxy, "initech") as other:
         assert value(other, "SELECT count(*) FROM orders WHERE item = 'late'") == 0
@@ -264,10 +264,10 @@ async def test_a_batch_that_sleeps_is_cancelled_before_its_sync(proxy: ProxyUnde
 
 def test_the_user_counts_before_the_tier_and_the_tier_before_all(pg18: TestCluster) -> None:
     extra = {
-        "timeouts": {"query_timeout": "100ms"},
+        "timeouts": {"query_timeout": "500ms"},
         "tiers": {"slow": {"query_timeout": "off"}},
         "tenants": {"umbrella": {"tier": "slow"}},
-        "users": {"strict": {**SECRET, "query_timeout": "100ms"}},
+        "users": {"strict": {**SECRET, "query_timeout": "500ms"}},
     }
     with running_proxy(pg18, extra) as proxy:
         for user, tenant, is_cancelled in (
@@ -278,9 +278,9 @@ def test_the_user_counts_before_the_tier_and_the_tier_before_all(pg18: TestClust
             with login(proxy, user, tenant) as client:
                 if is_cancelled:
                     with pytest.raises(psycopg.errors.QueryCanceled):
-                        client.execute("SELECT pg_sleep(0.3)")
+                        client.execute("SELECT pg_sleep(0.8)")
                 else:
-                    client.execute("SELECT pg_sleep(0.3)")
+                    client.execute("SELECT pg_sleep(0.8)")
 
 
 # transaction_timeout
@@ -312,7 +312,7 @@ def test_a_transaction_that_lasts_too_long_ends_with_its_connection_while_it_wor
 
 
 def test_many_short_transactions_may_take_as_long_as_they_like(proxy: ProxyUnderTest) -> None:
-    until = time.monotonic() + 0.6
+    until = time.monotonic() + 1.5
     with login(proxy, "tx") as client:
         while time.monotonic() < until:
             with client.transaction():
@@ -337,7 +337,7 @@ def test_a_client_that_is_silent_in_a_transaction_is_sent_away(proxy: ProxyUnder
 def test_work_inside_a_transaction_is_not_silence(proxy: ProxyUnderTest) -> None:
     with login(proxy, "silent") as client:
         client.execute("BEGIN")
-        client.execute("SELECT pg_sleep(0.5)")
+        client.execute("SELECT pg_sleep(1.2)")
         client.execute("COMMIT")
         assert value(client, "SELECT 1") == 1
 
@@ -373,7 +373,7 @@ def test_a_session_outlives_its_cancelled_query(sessions: ProxyUnderTest) -> Non
 def test_a_session_may_last_though_its_transactions_may_not(sessions: ProxyUnderTest) -> None:
     with login(sessions, "tx") as client:
         client.execute("CREATE TEMP TABLE kept AS SELECT 7 AS x")
-        until = time.monotonic() + 0.6
+        until = time.monotonic() + 1.5
         while time.monotonic() < until:
             with client.transaction():
                 value(client, "SELECT x FROM kept, pg_sleep(0.01)")
@@ -387,7 +387,7 @@ def test_a_session_may_last_though_its_transactions_may_not(sessions: ProxyUnder
 def test_a_session_that_is_silent_in_a_transaction_is_ended(sessions: ProxyUnderTest) -> None:
     with login(sessions, "silent") as client:
         value(client, "SELECT 1")
-        assert list(client.notifies(timeout=0.4)) == []
+        assert list(client.notifies(timeout=1.2)) == []
         client.execute("BEGIN")
         client.execute("SELECT 1")
         assert farewell_of(client) == ("FATAL", "25P03")
@@ -406,7 +406,7 @@ def test_idleness_may_be_limited_for_one_user(proxy: ProxyUnderTest) -> None:
 def test_a_pinned_server_must_be_used(proxy: ProxyUnderTest) -> None:
     with connect(proxy, "initech") as client:
         client.execute("LISTEN news")
-        until = time.monotonic() + 0.5
+        until = time.monotonic() + 1.3
         while time.monotonic() < until:
             value(client, "SELECT 1 FROM pg_sleep(0.01)")
         told = told_at_the_end(client)
@@ -422,7 +422,7 @@ def test_a_pinned_server_must_be_used(proxy: ProxyUnderTest) -> None:
 def test_who_pins_nothing_is_not_concerned(proxy: ProxyUnderTest) -> None:
     with connect(proxy, "initech") as client:
         value(client, "SELECT 1")
-        assert list(client.notifies(timeout=0.4)) == []
+        assert list(client.notifies(timeout=1.2)) == []
         assert value(client, "SELECT 1") == 1
 
 
@@ -467,7 +467,7 @@ def test_limits_count_at_once_for_clients_that_are_there(pg18: TestCluster) -> N
         ask(busy, "SELECT pg_sleep(30)")
         value(idle, "SELECT 1")
         before = proxy.gatehouse.settings
-        proxy.write({"timeouts": {"query_timeout": "100ms", "idle_in_transaction_timeout": "100ms"}})
+        proxy.write({"timeouts": {"query_timeout": "500ms", "idle_in_transaction_timeout": "500ms"}})
         proxy.call(proxy.gatehouse.request_reload)
         eventually(lambda: proxy.gatehouse.settings is not before)
         assert answer(busy) == (None, b"canceling statement due to query timeout")

@@ -120,7 +120,7 @@ def test_a_renewed_certificate_is_used_without_a_restart(
 
 
 async def test_handshakes_that_fail_or_stop_cost_nothing(pg18: TestCluster, certificates: Certificates) -> None:
-    extra = {**client_tls(certificates, "prefer"), "timeouts": {"client_login_timeout": "300ms"}}
+    extra = {**client_tls(certificates, "prefer"), "timeouts": {"client_login_timeout": "1s"}}
     with served_proxy(pg18, extra) as proxy:
         for garbage in (b"", b"\x16\x03\x01\x02\0", b"GET / HTTP/1.1\r\n\r\n", b"\0" * 100):
             reader, writer = await asyncio.open_connection(proxy.host, proxy.port)

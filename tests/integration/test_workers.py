@@ -139,13 +139,17 @@ async def test_a_cancel_that_lands_on_another_worker_finds_its_target(proxy: Ser
 
 
 async def test_a_cancel_with_a_wrong_key_or_an_invented_process_id_does_nothing(proxy: ServedProxy) -> None:
-    async with await RawConnection.connect(proxy.host, proxy.port, user="app.acme", password=proxy.password) as client:
-        client.send(frontend.query(b"SELECT pg_sleep(0.5)"))
-        await asyncio.to_thread(eventually, lambda: is_sleeping(proxy))
-        for pid in (client.pid, client.pid ^ 1, client.pid + 2):
-            for _ in range(4):
-                await cancel(proxy, pid, b"nope")
-        assert errors(await client.until_ready()) == []
+    with proxy.cluster.locked() as lock:
+        async with await RawConnection.connect(
+            proxy.host, proxy.port, user="app.acme", password=proxy.password
+        ) as client:
+            client.send(frontend.query(f"SELECT 1 FROM {lock.wait}".encode()))
+            await asyncio.to_thread(eventually, lambda: lock.waiting() == 1)
+            for pid in (client.pid, client.pid ^ 1, client.pid + 2):
+                for _ in range(4):
+                    await cancel(proxy, pid, b"nope")
+            lock.release()
+            assert errors(await client.until_ready()) == []
 
 
 async def test_a_storm_of_cancels_from_everywhere_never_hits_the_next_query(proxy: ServedProxy) -> None:
@@ -347,7 +351,7 @@ def assert_nothing_stays(proxy: ServedProxy, pids: list[int]) -> None:
 def test_the_unix_socket_is_shared_and_removed_at_the_end(pg18: TestCluster) -> None:
     with tempfile.TemporaryDirectory(prefix="gh-") as folder:
         with served_proxy(pg18, {"workers": 2, "listen": {"unix_socket_dir": folder}}) as proxy, ExitStack() as stack:
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + PATIENCE_S
             while len([n for n in samples(proxy, "gatehouse_worker_clients").values() if n]) < 2:
                 assert time.monotonic() < deadline
                 stay(proxy, stack, host=folder)

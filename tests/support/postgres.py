@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,30 @@ from proxy.cli.demo.seed import LOGIN, run_sql_file, seed
 from tests.support import PATIENCE_S
 
 LOGIN_PASSWORD = "login's own \\ password"  # with the characters that tend to be quoted wrongly
+_ROOM_BYTES = 4 << 30  # ten times what the clusters of a session take at most
 SYSTEM_PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt/postgresql")
+
+
+class Lock:
+    """A lock of the test's own on `public.orders`: who reads it waits inside PostgreSQL until it is released."""
+
+    wait = "(SELECT count(*) FROM public.orders) AS released"
+    """For FROM, in a statement of a tenant in shared tables: one row, then."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[Any, ...]]) -> None:
+        self._connection = connection
+        self._connection.execute("BEGIN; LOCK TABLE public.orders")
+
+    def waiting(self) -> int:
+        """How many statements wait."""
+        found = self._connection.execute(
+            "SELECT count(*) FROM pg_locks WHERE relation = 'public.orders'::regclass AND NOT granted"
+        )
+        return int(found.fetchall()[0][0])
+
+    def release(self) -> None:
+        """Let them go on."""
+        self._connection.execute("COMMIT")
 
 
 class TestCluster:
@@ -67,6 +91,12 @@ class TestCluster:
             connect_timeout=int(PATIENCE_S),
         )
 
+    @contextmanager
+    def locked(self) -> Iterator[Lock]:
+        """A lock in the database `saas`; it is gone at the end."""
+        with self.connect("saas") as connection:
+            yield Lock(connection)
+
     def sql(self, text: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         """Run statements as the superuser in autocommit; the rows of the last one, if it gives any."""
         with self.connect(database) as connection:
@@ -99,7 +129,9 @@ class ClusterWorkshop:
         self._account = Account.suitable()
         self._cleanup = ExitStack()
         self._cache = self._cleanup.enter_context(workplace([*cache_candidates(".cache")[:1]], self._account))
-        self._home = Path(self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="gatehouse-tests-")))
+        self._home = Path(
+            self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="gatehouse-tests-", dir=_in_memory()))
+        )
         self._home.chmod(0o711)  # pytest's own temporary folders can not be entered by PostgreSQL's account
         self._seeded: dict[str, Path] = {}
         self._count = 0
@@ -136,6 +168,13 @@ class ClusterWorkshop:
     def close(self) -> None:
         """Remove everything the session made; the cached template stays."""
         self._cleanup.close()
+
+
+def _in_memory() -> Path | None:
+    """Linux's folder in memory where it has room: a cluster is a thousand files, which disks are slow to make and remove."""
+    folder = Path("/dev/shm")
+    is_roomy = os.access(folder, os.W_OK | os.X_OK) and shutil.disk_usage(folder).free >= _ROOM_BYTES
+    return folder if is_roomy else None
 
 
 def system_binaries() -> PostgresBinaries | None:

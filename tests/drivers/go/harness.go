@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-const timeout = 12 * time.Second
+const timeout = 40 * time.Second
 
 var (
 	items        = readItems()

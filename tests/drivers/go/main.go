@@ -571,7 +571,7 @@ func main() {
 
 	check("timeouts given at connecting", func() {
 		change := func(config *pgx.ConnConfig) {
-			config.RuntimeParams["statement_timeout"] = "200"
+			config.RuntimeParams["statement_timeout"] = "1000"
 			config.RuntimeParams["lock_timeout"] = "3s"
 		}
 		withConfig(change, func(connection *pgx.Conn) {
@@ -589,7 +589,7 @@ func main() {
 		expect(seen(pool), items)
 		transaction := got(pool.Begin(background))
 		got(transaction.Exec(background, "SET LOCAL idle_in_transaction_session_timeout TO '50ms'"))
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(time.Second)
 		_, err := transaction.Exec(background, "SELECT 1")
 		code(err, "25P03")
 		transaction.Rollback(background)

@@ -516,7 +516,7 @@ public class Checks extends Harness {
             expect(seen(connection), ITEMS);
         }));
 
-        check("timeouts given at connecting", () -> with(Map.of("options", "-c statement_timeout=200 -c lock_timeout=3s"), connection -> {
+        check("timeouts given at connecting", () -> with(Map.of("options", "-c statement_timeout=1000 -c lock_timeout=3s"), connection -> {
             SQLException error = failure("57014", () -> value(connection, "SELECT pg_sleep(?::int)::text", 20));
             expect(error.getMessage().contains("statement timeout"), true);
             expect(value(connection, "SHOW lock_timeout"), "3s");
@@ -528,7 +528,7 @@ public class Checks extends Harness {
                 expect(connection.isValid(5), true);
                 connection.setAutoCommit(false);
                 run(connection, "SET LOCAL idle_in_transaction_session_timeout TO '50ms'");
-                Thread.sleep(300);
+                Thread.sleep(1000);
                 failure("25P03", () -> value(connection, "SELECT 1"));
                 expect(connection.isValid(5), false);
             });

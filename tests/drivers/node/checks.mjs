@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict'
 
-const TIMEOUT_MS = 12_000
+const TIMEOUT_MS = 40_000
 
 export const items = JSON.parse(process.env.ITEMS).sort()
 export const isDirect = process.env.WAY === 'directly'

@@ -407,7 +407,7 @@ check('timeouts given at connecting', async () => {
       assert.equal(await value(client, 'SHOW lock_timeout'), '3s')
       assert.deepEqual(await seen(client), items)
     },
-    { statement_timeout: 200, lock_timeout: 3000, idle_in_transaction_session_timeout: 60000 },
+    { statement_timeout: 1000, lock_timeout: 3000, idle_in_transaction_session_timeout: 60000 },
   )
 })
 

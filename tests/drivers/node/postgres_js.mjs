@@ -325,7 +325,7 @@ check('timeouts given at connecting', () =>
       assert.equal(await value(sql`SHOW lock_timeout`), '3s')
       assert.deepEqual(await seen(sql), items)
     },
-    { connection: { statement_timeout: 200, lock_timeout: '3s' } },
+    { connection: { statement_timeout: 1000, lock_timeout: '3s' } },
   ))
 
 check('a lost connection is replaced', () =>

@@ -96,9 +96,9 @@ def test_numbers_pass_as_they_are() -> None:
 
 @pytest.mark.parametrize("piece", ["eyJ-", "a://", "password=", "password '", "password  ", "SCRAM-SHA-256$", "a", "'"])
 def test_hostile_text_takes_no_more_than_a_moment(piece: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     redact_text(piece * 20_000)
-    assert time.perf_counter() - started < 0.5
+    assert time.process_time() - started < 0.5
 
 
 def test_endless_text_is_cut() -> None:

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio_postgres::error::DbError;
 
-const TIMEOUT: Duration = Duration::from_secs(12);
+const TIMEOUT: Duration = Duration::from_secs(40);
 
 thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };

@@ -624,13 +624,15 @@ async fn run() {
     check("a cancel token stops a running statement", async {
         let client = connect().await;
         for _ in 0..2 {
-            let mut sleep = pin!(client.batch_execute("SELECT pg_sleep(20)"));
+            let mut pause = Duration::from_millis(150);
+            let mut sleep = pin!(client.batch_execute("SELECT pg_sleep(60)"));
             let ended = loop {
-                // Again and again, for PostgreSQL ignores what comes before the statement runs.
-                match tokio::time::timeout(Duration::from_millis(150), &mut sleep).await {
+                // Not often, for cancel_query does not wait until it is done, and a late one meets what comes next.
+                match tokio::time::timeout(pause, &mut sleep).await {
                     Ok(ended) => break ended,
                     Err(_) => client.cancel_token().cancel_query(NoTls).await.unwrap(),
                 }
+                pause = Duration::from_secs(10);
             };
             failure(ended, "57014");
             assert_eq!(seen(&client).await, items());
@@ -639,7 +641,7 @@ async fn run() {
     .await;
 
     check("timeouts given at connecting", async {
-        let client = connect_with(&config("-c statement_timeout=200 -c lock_timeout=3s")).await;
+        let client = connect_with(&config("-c statement_timeout=1000 -c lock_timeout=3s")).await;
         let said = failure(
             client.query("SELECT pg_sleep($1)", &[&20f64]).await,
             "57014",
@@ -656,7 +658,7 @@ async fn run() {
             .batch_execute("BEGIN; SET LOCAL idle_in_transaction_session_timeout TO '50ms'")
             .await
             .unwrap();
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(1000)).await;
         assert!(client.query("SELECT 1", &[]).await.is_err());
         assert!(client.is_closed());
         assert_eq!(seen(&connect().await).await, items());
