@@ -289,7 +289,7 @@ def _config(folder: Path, port: int) -> Path:
     cluster = {"hosts": [f"127.0.0.1:{port}"], "user": "gatehouse", "tls": {"mode": "disable"}}
     document = {
         "listen": {"host": "127.0.0.1", "port": free_port()},
-        "http": None,
+        "http": {"port": free_port()},
         "log": {"connections": False},
         "pool": {"size": 1},
         "clusters": {"main": cluster},
