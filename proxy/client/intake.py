@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.client.deferral import fail_block
+from proxy.client.large_bind import send_large_bind
 from proxy.client.states import State
 from proxy.errors import MessageTooLarge, ProtocolViolation, ProxyError
 from proxy.wire import backend, codes
@@ -53,14 +55,14 @@ class Intake:
         """Answer the frames at the front of the input, which no server will see, with `error`."""
         if self.reader.peek() and self.reader.code in _EXTENDED_FRAMES:
             if self._session.status != codes.IDLE:
-                self._session.fail_block()
+                fail_block(self._session)
             self._session.extended.refuse(error)
             return
         if self.reader.has_whole_frame():
             self.reader.take_frame()
         session = self._session
         if session.status != codes.IDLE:
-            session.fail_block()
+            fail_block(session)
         session.reply(backend.error_response(error) + backend.READY[session.status])
 
     def step(self) -> bool:
@@ -92,7 +94,7 @@ class Intake:
         if size > _SMALL_BYTES:
             if code == codes.BIND:
                 if size > _STREAM_OVER and reader.held >= _STREAM_OVER:
-                    return extended.large_bind(reader)
+                    return send_large_bind(extended, reader)
             else:
                 self._check_size(code, size)
         if not reader.has_whole_frame():

@@ -191,7 +191,7 @@ class Replies:
         if server is not None:
             server.ledger.quiet = False
         if server is not None and not server.ledger.units and session.state == State.BUSY:
-            # A Sync in front of a Query: see Session.sync_for_query.
+            # A Sync in front of a Query: see `simple`.
             session.status = status
             session.state = State.HELD
             if session.extended.in_batch and server.ledger.failed:

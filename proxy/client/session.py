@@ -12,34 +12,29 @@ from typing import Final
 
 from mypy_extensions import i64
 
+from proxy.client.deferral import fail_block
 from proxy.client.extended import ExtendedProtocol
 from proxy.client.intake import Intake
 from proxy.client.keeping import Keeping
 from proxy.client.mending import MAX_MENDED_BYTES
+from proxy.client.objections import objection_to_move
 from proxy.client.ports import SessionSink
 from proxy.client.replies import Replies
-from proxy.client.rewrite import BEGUN, Progress
+from proxy.client.rewrite import Progress
 from proxy.client.session_terms import SessionLimits, SessionShared
 from proxy.client.shortcut import Shortcut
 from proxy.client.simple import SimpleProtocol
 from proxy.client.states import State
 from proxy.context.client_settings import ClientSettings
-from proxy.context.context import Context, Pairs, follow
-from proxy.errors import ContextFailed, ErrorKind, FeatureRefused, LimitExceeded, LoginRefused, ProxyError
-from proxy.guard.model import SettingChange
-from proxy.guard.rules import GuardPolicy, judge_setting, judge_transaction
-from proxy.guard.verdicts import Verdict
+from proxy.context.context import Context, Pairs
+from proxy.errors import ContextFailed, ErrorKind, ProxyError
+from proxy.guard.rules import GuardPolicy
 from proxy.observe.counters import TrafficStats
 from proxy.server.ports import ServerPort
-from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, SYNC
 from proxy.tenants.model import PoolMode, Tenant
-from proxy.wire import backend, codes, frontend
+from proxy.wire import backend, codes
 
-_BEGUN: Final[bytes] = backend.command_complete(b"BEGIN") + backend.READY[codes.IN_TRANSACTION]
-_STARTED: Final[bytes] = backend.command_complete(b"START TRANSACTION") + backend.READY[codes.IN_TRANSACTION]
 _SESSION: Final = PoolMode.SESSION  # an Enum's member is dear to look up
-_INJECTED_STATEMENT: Final = STATEMENT | DROP | INJECTED
-_INJECTED_QUERY: Final = QUERY | DROP | INJECTED
 
 
 class Session:
@@ -51,14 +46,14 @@ class Session:
 
     `is_session`: session pooling, the server is this client's until it leaves. `keeps`: so is a pinned one; `pinned` says
     for what. `wanted`: what the server's session has to be given. `changed_schema`: the transaction under way changes
-    definitions. `deferred`: a BEGIN that the client was told of, and no server yet. `last_write`: what was sent to the
-    server last, if it is short. `end_with`: what is on its way must not reach the client; the connection ends so.
-    `is_in_row`: the client has a part of a row, and would take whatever comes for the rest of it.
+    definitions. `deferred`: a BEGIN that the client was told of, and no server yet. `out`: what has gathered for the
+    client. `last_write`: what was sent to the server last, if it is short. `end_with`: what is on its way
+    must not reach the client; the connection ends so. `is_in_row`: the client has a part of a row, and would take whatever
+    comes for the rest of it.
     """
 
     __slots__ = (
         "_is_timed",
-        "_out",
         "_pumping",
         "_to_server",
         "baseline",
@@ -80,6 +75,7 @@ class Session:
         "lent_at",
         "limits",
         "must_end",
+        "out",
         "pinned",
         "policy",
         "progress",
@@ -146,7 +142,7 @@ class Session:
         self.extended = ExtendedProtocol(self)
         self.intake = Intake(self)
         self.shortcut = Shortcut(self)
-        self._out: list[bytes] = []
+        self.out: list[bytes] = []
         self._to_server: list[bytes] = []
         self._pumping = False
         self.last_write = b""
@@ -190,13 +186,9 @@ class Session:
 
         Raises LoginRefused where what the client SET is not allowed where the tenant lives now.
         """
-        for name, parts in self.settings.effective.items():
-            error = judge_setting(SettingChange(name, parts, is_local=False), policy)
-            if error is not None:
-                raise LoginRefused(
-                    f'the tenant moved, and "{name}" as this client set it is not allowed there',
-                    hint="Connect again.",
-                )
+        error = objection_to_move(self.settings, policy)
+        if error is not None:
+            raise error
         self.tenant = tenant
         self.policy = policy
         self.extended.own.forget_refused()
@@ -207,25 +199,30 @@ class Session:
         server = self.server
         assert server is not None
         ledger = server.ledger
-        if ledger.expected and len(answer := ledger.take_expected()):
-            if ledger.status == codes.IDLE:
-                self.progress.in_place = self.is_session
-                if self.status != codes.IDLE:
-                    self.extended.portals.clear()
-                    ledger.notes.clear()
-                if server.parameters is not self.baseline:
-                    answer = self.replies.with_view(answer, server)
-            elif len(self.deferred):
-                self.deferred = b""
-                ledger.notes.clear()
-            if len(self._out):  # the answer to a BEGIN that came in the same chunk
-                self._out.append(answer)
-                answer = b"".join(self._out)
-                self._out.clear()
-            self.stats.sent_bytes += len(answer)
-            self.sink.to_client(answer)
-            self._segment_done(ledger.status, server)
+        if not ledger.expected or len(answer := ledger.take_expected()) == 0:
+            self._pass_on(server)
             return
+        if ledger.status == codes.IDLE:
+            self.progress.in_place = self.is_session
+            if self.status != codes.IDLE:
+                self.extended.portals.clear()
+                ledger.notes.clear()
+            if server.parameters is not self.baseline:
+                answer = self.replies.with_view(answer, server)
+        elif len(self.deferred):
+            self.deferred = b""
+            ledger.notes.clear()
+        if len(self.out):  # the answer to a BEGIN that came in the same chunk
+            self.out.append(answer)
+            answer = b"".join(self.out)
+            self.out.clear()
+        self.stats.sent_bytes += len(answer)
+        self.sink.to_client(answer)
+        self._segment_done(ledger.status, server)
+
+    def _pass_on(self, server: ServerPort) -> None:
+        """Answers message by message, as far as they have come."""
+        ledger = server.ledger
         out = ledger.out
         done = end = 0
         while status := ledger.advance():
@@ -245,9 +242,9 @@ class Session:
             return
         self.is_in_row = ledger.is_in_row
         if out:
-            if self._out:
-                out[:0] = self._out
-                self._out.clear()
+            if self.out:
+                out[:0] = self.out
+                self.out.clear()
             data = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self.stats.sent_bytes += len(data)
@@ -327,9 +324,9 @@ class Session:
             parts.clear()
             self.last_write = data if len(data) <= MAX_MENDED_BYTES else b""
             self.server.write(data)
-        if self._out:
-            data = b"".join(self._out)
-            self._out.clear()
+        if self.out:
+            data = b"".join(self.out)
+            self.out.clear()
             self.stats.sent_bytes += len(data)
             self.sink.to_client(data)
 
@@ -339,7 +336,7 @@ class Session:
 
     def reply(self, data: bytes) -> None:
         """Queue bytes for the client."""
-        self._out.append(data)
+        self.out.append(data)
 
     def hang_up(self, error: ProxyError | None) -> None:
         """End the connection; `error` is the last thing the client hears."""
@@ -365,19 +362,6 @@ class Session:
         self._attach(server)
         return self.state == State.HELD
 
-    def begin_segment(self) -> ServerPort:
-        """Something is about to be sent with nothing under way; the server's session follows the client's first."""
-        server = self.server
-        assert server is not None
-        self.start(server)
-        if server.followed != self.wanted and (self.status == codes.IDLE or self.deferred):
-            self.send(follow(server.followed, self.wanted))
-            server.ledger.units.append(_INJECTED_QUERY)
-            server.followed = self.wanted
-            self.cancel_is_held = True
-            server.prepared.unnamed = None
-        return server
-
     def start(self, server: ServerPort) -> None:
         """Note that a segment begins."""
         self.began = now = self.shared.now()
@@ -388,40 +372,6 @@ class Session:
             self.sink.watch()
         server.ledger.failed = False
         self.progress.status = self.status
-
-    def inject_query(self, server: ServerPort) -> None:
-        """Put the context in place by a Query of its own: it takes no snapshot, and its failure fails the block."""
-        self.send(self.context.query)
-        server.ledger.units.extend([_INJECTED_STATEMENT] * self.context.statements)
-        server.ledger.units.append(_INJECTED_QUERY)
-        server.prepared.unnamed = None
-        self.cancel_is_held = True
-        self.progress.in_place = True
-        self.stats.context_injections += 1
-
-    def objection(self, verdict: Verdict, *, in_batch: bool) -> ProxyError | None:
-        """The error that a statement deserves for the moment at which it comes."""
-        if verdict.has_transaction_control:
-            error = judge_transaction(verdict, self.policy)
-            if error is not None:
-                return error
-        if verdict.reads_sequence and self.status == codes.IDLE and not in_batch and not self.keeps:
-            return FeatureRefused(
-                "currval() and lastval() mean nothing outside the transaction that called nextval()",
-                hint="Each transaction may run on another server connection. Use RETURNING, or both in one transaction, "
-                "or a session endpoint.",
-            )
-        return None
-
-    def objection_to_settings(self, sizes: dict[str, int]) -> ProxyError | None:
-        """The error that it deserves to change settings to so many bytes each."""
-        limit = self.limits.max_settings_bytes
-        if not sizes or self.settings.bytes_with(sizes) <= limit:
-            return None
-        return LimitExceeded(
-            f"a client's settings may take {limit} bytes together",
-            hint="Each of its transactions carries them. Set less, or raise limits.max_session_settings_size.",
-        )
 
     def report_refusal(self, error: ProxyError) -> None:
         """Have it counted and logged, unless it is what PostgreSQL would have said, too."""
@@ -435,56 +385,6 @@ class Session:
         self.context = context = builder.build(self.tenant, effective)
         self.settings.base = builder.build(self.tenant, {}).settings if effective else context.settings
         self.wanted = context.lasting if self.is_session else context.followed
-
-    @property
-    def may_defer(self) -> bool:
-        """Whether PostgreSQL need not hear now of a transaction that begins."""
-        return (
-            self.server is None
-            and self.status == codes.IDLE
-            and self.shared.defers_begin
-            and not self.keeps
-            and not self.policy.transactions_refused
-        )
-
-    def defer(self, text: bytes) -> bytes:
-        """The client's transaction begins; PostgreSQL will hear of it with the first statement. Returns the answer."""
-        self.deferred = text.strip(b"; \t\r\n\f\v")
-        self.status = codes.IN_TRANSACTION
-        return _STARTED if self.deferred[0] in b"sS" else _BEGUN
-
-    def end_block(self) -> None:
-        """The client's transaction is over, and PostgreSQL never heard of it."""
-        self.deferred = b""
-        self.status = codes.IDLE
-
-    def fail_block(self) -> None:
-        """A transaction that PostgreSQL never heard of has failed."""
-        self.deferred = b""
-        self.status = codes.FAILED
-
-    def begin_for_real(self, server: ServerPort) -> None:
-        """Send a deferred BEGIN by itself, for what can not go together with it; nothing is sent until it has run."""
-        self.begin_segment()
-        server.ledger.units.extend((STATEMENT | DROP | NOTED | INJECTED, QUERY | DROP | INJECTED))
-        server.ledger.notes.append(BEGUN)
-        server.prepared.unnamed = None
-        self.send(frontend.query(self.deferred))
-        self.cancel_is_held = True
-        self.state = State.BUSY
-
-    def reset_all(self) -> None:
-        """RESET ALL outside a transaction."""
-        self.settings.reset_all()
-        self.settings.commit()
-        self.refresh_context()
-        self.replies.report_view(self._out)
-
-    def discard_all(self) -> None:
-        """DISCARD ALL outside a transaction, with no server kept: forget what is the client's own."""
-        self.reset_all()
-        self.extended.own.forget_all()
-        self.extended.portals.clear()
 
     # Transitions.
 
@@ -523,17 +423,8 @@ class Session:
             if not self.keeps:
                 self._give_back(server)
                 if len(self.deferred):
-                    self.fail_block()
+                    fail_block(self)
             elif self.keeping.may_be_free:
                 self.keeping.look_what_is_left(server)
         if self.intake.reader.held:
             self.pump()
-
-    def sync_for_query(self, server: ServerPort) -> None:
-        """A Query or FunctionCall came behind messages without Sync: end those first.
-
-        PostgreSQL 18 would lose the transaction otherwise.
-        """
-        self.send(frontend.SYNC)
-        server.ledger.units.append(SYNC | DROP)
-        self.state = State.BUSY

@@ -23,6 +23,7 @@ from proxy.client.chunks import (
     described_by_end,
     look_at_batch,
 )
+from proxy.client.deferral import defer, may_defer
 from proxy.client.mending import MAX_MENDED_BYTES
 from proxy.client.opening import (
     BATCH_SHAPES,
@@ -353,7 +354,7 @@ class Shortcut:
         if _NUL in text or not session.shared.verdicts.verdict(text).can_be_deferred or not self._may_begin():
             return False
         session.extended.own.unnamed = None
-        session.reply(session.defer(text))
+        session.reply(defer(session, text))
         rest = data[length + 1 :]
         if not self.take(rest):
             session.intake.reader.feed(rest)
@@ -361,14 +362,14 @@ class Shortcut:
         return True
 
     def _may_begin(self) -> bool:
-        return self._session.state == State.IDLE and self._session.may_defer
+        return self._session.state == State.IDLE and may_defer(self._session)
 
     def _begin(self, text: bytes, before: bytes) -> bool:
         """Defer a BEGIN; `before`: what the client is told in front of its tag."""
         session = self._session
         if not self._may_begin():
             return False
-        answer = before + session.defer(text)
+        answer = before + defer(session, text)
         session.stats.sent_bytes += len(answer)
         session.sink.to_client(answer)
         return True

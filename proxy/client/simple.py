@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.client.deferral import begin_for_real, defer, end_block, fail_block, may_defer
+from proxy.client.objections import objection, objection_to_size
+from proxy.client.preparing import begin_segment, inject_query
 from proxy.client.rewrite import BEGUN, Kind, Progress, Rewriter, block_has_failed, goes_bare, residue
 from proxy.client.set_sizes import bytes_set
 from proxy.client.states import State
 from proxy.errors import ContextProtected, FeatureRefused, ProtocolViolation, ProxyError
 from proxy.guard.rules import judge
 from proxy.guard.verdicts import Verdict
-from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, Effect, Refusal
+from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, SYNC, Effect, Refusal
 from proxy.wire import backend, codes, frontend
 from proxy.wire.buffer import frame
 
@@ -36,7 +39,7 @@ class SimpleProtocol:
         session = self._session
         if session.state == State.BATCH:
             assert session.server is not None
-            session.sync_for_query(session.server)
+            _end_batch(session, session.server)
             return False
         message = reader.look(reader.size)
         if message.find(b"\0", 5) != len(message) - 1:
@@ -47,8 +50,8 @@ class SimpleProtocol:
         if verdict.needs_rules or verdict.has_transaction_control:
             error = (
                 judge(verdict, session.policy)
-                or session.objection(verdict, in_batch=False)
-                or session.objection_to_settings(bytes_set(verdict.statements))
+                or objection(session, verdict, in_batch=False)
+                or objection_to_size(session, bytes_set(verdict.statements))
             )
             if error is not None:
                 reader.take_frame()
@@ -80,7 +83,7 @@ class SimpleProtocol:
                 session.report_refusal(error)
                 self.refuse(error)
                 return
-        session.begin_segment()
+        begin_segment(session)
         ledger = server.ledger
         progress = session.progress
         server.prepared.unnamed = None
@@ -140,16 +143,16 @@ class SimpleProtocol:
         session = self._session
         kind = verdict.single.kind if verdict.single is not None else -1
         if session.status == codes.IDLE:
-            if verdict.can_be_deferred and session.may_defer:
+            if verdict.can_be_deferred and may_defer(session):
                 reader.take_frame()
-                session.reply(session.defer(text))
+                session.reply(defer(session, text))
                 return True
             return False
         if not verdict.statements:
             answer = backend.EMPTY_QUERY
         elif (kind == Kind.COMMIT or kind == Kind.ROLLBACK) and (verdict.ends_block or session.status == codes.FAILED):
             has_failed = session.status == codes.FAILED
-            session.end_block()
+            end_block(session)
             answer = backend.command_complete(b"ROLLBACK" if has_failed or kind == Kind.ROLLBACK else b"COMMIT")
         elif session.status == codes.FAILED:
             answer = backend.error_response(block_has_failed())
@@ -196,10 +199,10 @@ class SimpleProtocol:
         server = session.server
         if session.status == codes.IDLE or server is None:
             if session.status != codes.IDLE:
-                session.fail_block()
+                fail_block(session)
             session.reply(backend.error_response(error) + backend.READY[session.status])
             return
-        session.begin_segment()
+        begin_segment(session)
         server.ledger.units.extend((STATEMENT | NOTED, QUERY))
         server.ledger.notes.append(Refusal(error))
         session.send(frontend.query(b"gatehouse_refused /* SQLSTATE %s */" % error.sqlstate.encode()))
@@ -225,9 +228,9 @@ class SimpleProtocol:
             tag = tag if statement.name else b"DEALLOCATE ALL"
         reader.take_frame()
         if statement.kind == Kind.RESET_ALL:
-            session.reset_all()
+            _reset_all(session)
         elif statement.kind == Kind.DISCARD_ALL:
-            session.discard_all()
+            _discard_all(session)
         session.reply(backend.command_complete(tag) + backend.READY[codes.IDLE])
         return True
 
@@ -241,7 +244,7 @@ class SimpleProtocol:
         session = self._session
         if session.state == State.BATCH:
             assert session.server is not None
-            session.sync_for_query(session.server)
+            _end_batch(session, session.server)
             return False
         if reader.look(9)[5:9] == _SET_CONFIG_OID:
             reader.take_frame()
@@ -262,11 +265,11 @@ class SimpleProtocol:
             return session.state == State.IDLE
         assert session.server is not None
         if session.deferred:
-            session.begin_for_real(session.server)
+            begin_for_real(session, session.server)
             return False
-        server = session.begin_segment()
+        server = begin_segment(session)
         if session.status == codes.IN_TRANSACTION and not session.progress.in_place:
-            session.inject_query(server)
+            inject_query(session, server)
         server.taint = max(server.taint, 1)
         session.keeping.must_establish = session.is_session
         server.ledger.units.append(QUERY)
@@ -277,3 +280,28 @@ class SimpleProtocol:
 
 def _goes_bare(verdict: Verdict, status: int) -> bool:
     return verdict.single is not None and not verdict.is_ordinary and goes_bare(verdict.single, status)
+
+
+def _end_batch(session: Session, server: ServerPort) -> None:
+    """A Query or FunctionCall came behind messages without Sync: end those first.
+
+    PostgreSQL 18 would lose the transaction otherwise.
+    """
+    session.send(frontend.SYNC)
+    server.ledger.units.append(SYNC | DROP)
+    session.state = State.BUSY
+
+
+def _reset_all(session: Session) -> None:
+    """RESET ALL outside a transaction."""
+    session.settings.reset_all()
+    session.settings.commit()
+    session.refresh_context()
+    session.replies.report_view(session.out)
+
+
+def _discard_all(session: Session) -> None:
+    """DISCARD ALL outside a transaction, with no server kept: forget what is the client's own."""
+    _reset_all(session)
+    session.extended.own.forget_all()
+    session.extended.portals.clear()

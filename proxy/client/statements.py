@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from proxy.client.objections import objection
 from proxy.client.rewrite import Kind, substitute
 from proxy.context import quoting
 from proxy.errors import DuplicateStatement, InvalidStatement, LimitExceeded, ProxyError
@@ -68,7 +69,7 @@ class ClientStatements:
             statement = self._learn(body, text)
         verdict = statement.verdict
         if verdict.needs_rules or verdict.has_transaction_control:
-            error = judge(verdict, session.policy) or session.objection(verdict, in_batch=session.extended.in_batch)
+            error = judge(verdict, session.policy) or objection(session, verdict, in_batch=session.extended.in_batch)
             if error is not None:
                 raise error
         return statement

@@ -20,7 +20,7 @@ from proxy.cli.demo.seed import LOGIN, run_sql_file, seed
 from tests.support import PATIENCE_S
 
 LOGIN_PASSWORD = "login's own \\ password"  # with the characters that tend to be quoted wrongly
-_ROOM_BYTES = 4 << 30  # ten times what the clusters of a session take at most
+_ROOM_BYTES = 4 << 30  # five times what the clusters of a session take at most
 SYSTEM_PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt/postgresql")
 
 
