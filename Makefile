@@ -5,6 +5,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --no-input
 ARGS   ?=
+# How many test processes run side by side; a file's tests stay together, for they share their Gatehouse.
+JOBS   ?= 2
+PYTEST := -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Apart from the other, whose editable install runs plain.
 COMPILED     := .venv-compiled
@@ -23,10 +26,10 @@ demo-check: $(VENV)/.installed-demo ## the same without staying: proves that ten
 	@$(BIN)/gatehouse demo --check $(ARGS)
 
 test: lint ## lint, types, layers, and all tests but the slow ones
-	$(BIN)/pytest -m 'not slow' $(ARGS)
+	$(BIN)/python $(PYTEST) -m 'not slow' $(ARGS)
 
 test-all: lint ## the same with the slow tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/python $(PYTEST) $(ARGS)
 
 test-suites: $(VENV)/.installed-dev ## public test suites, straight and through Gatehouse; fetched, not kept (ARGS='…')
 	$(BIN)/python -m tests.suites $(ARGS)
@@ -51,7 +54,7 @@ test-compiled: $(COMPILED)/.installed-test ## the tests of `make test` against t
 	@rm -rf $(COMPILED)/tree && mkdir $(COMPILED)/tree
 	@cp -R pyproject.toml README.md config deploy docs tests $(COMPILED)/tree/
 	@cd $(COMPILED)/tree && ../bin/python -P -c 'import proxy.server.ledger as m; assert m.__file__.endswith(".so"), m.__file__'
-	cd $(COMPILED)/tree && ../bin/python -P -m pytest -m 'not slow' $(ARGS)
+	cd $(COMPILED)/tree && ../bin/python -P $(PYTEST) -m 'not slow' $(ARGS)
 
 bench: $(VENV)/.installed-demo $(COMPILED)/.installed ## Gatehouse beside its peers; see benchmarks/README.md (ARGS='--quick' …)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -328,17 +328,18 @@ def test_a_second_signal_ends_the_wait(pg18: TestCluster) -> None:
 
 
 def test_workers_end_when_their_supervisor_is_killed(pg18: TestCluster) -> None:
-    before = doors_now()
     with served_proxy(pg18, {"workers": 2}) as proxy:
         pids = children(proxy)
+        assert len(doors_of(proxy)) == 1
         proxy.process.kill()
         proxy.process.wait()
         assert_nothing_stays(proxy, pids)
-        eventually(lambda: doors_now() <= before)
+        eventually(lambda: not doors_of(proxy))
 
 
-def doors_now() -> set[Path]:
-    return {path.parent for path in Path(tempfile.gettempdir()).glob("gatehouse-*/worker-*")}
+def doors_of(proxy: ServedProxy) -> set[Path]:
+    """Folders with its workers' sockets."""
+    return {path.parent for path in proxy.log_path.parent.glob("gatehouse-*/worker-*")}
 
 
 def assert_nothing_stays(proxy: ServedProxy, pids: list[int]) -> None:

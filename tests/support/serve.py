@@ -128,7 +128,7 @@ class ServedProxy(ProxyUnderTest):
         """Start the process; `start` waits for it, too."""
         with self.log_path.open("ab") as log:
             command = [sys.executable, "-m", "proxy", "serve", "--config", str(self.config_path)]
-            environment = {**os.environ, "PYTHONWARNINGS": "default"}
+            environment = {**os.environ, "PYTHONWARNINGS": "default", "TMPDIR": str(self.log_path.parent)}
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def start(self) -> None:
