@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.client.rewrite import Kind, Substitute
+from proxy.client.rewrite import Kind, Substitute, captures_of, changes_parsing, set_locally
 from proxy.context import quoting
 from proxy.errors import InTransaction
 from proxy.server.units import BIND, DROP, EXECUTE, NOTED, PARSE, Capture, Effect, ParseRecord
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from proxy.client.extended import ExtendedProtocol
     from proxy.guard.statements import Statement as SqlStatement
 
+_RESETS: Final = (Kind.RESET_ALL, Kind.DISCARD_ALL)
 _MAY_COMMIT: Final = frozenset({"CALL", "DO"})
 _BEHIND_PORTAL_BYTES: Final = 5
 """Of an Execute: the end of the portal's name, and a number of rows."""
@@ -46,7 +47,7 @@ def execute(extended: ExtendedProtocol, message: bytes) -> None:
     else:
         extended.send(message, EXECUTE)
     if single is not None:
-        _follow(extended, single)
+        _follow(extended, single, bound)
 
 
 def _execute_substitute(
@@ -63,28 +64,34 @@ def _execute_substitute(
     notes.append(Effect(effect.statement, effect.tag, bound, is_rewritten=effect.is_rewritten))
     if effect.is_rewritten and single is not None and single.kind == Kind.SET_CHARACTERISTICS:
         _run_all_unseen(extended, substitute.texts[:-1])
-    for name in substitute.captures:
+    captures = substitute.captures if single is None else captures_of(single, bound)
+    for name in captures:
         _capture(extended, name)
 
 
-def _follow(extended: ExtendedProtocol, single: SqlStatement) -> None:
+def _follow(extended: ExtendedProtocol, single: SqlStatement, bound: tuple[str | None, ...] | None) -> None:
     """What the rest of the batch has to reckon with, behind this statement."""
     progress = extended.session.progress
     extended.awaits_copy = single.copy_from_stdin
     extended.touched.update(change.name for change in single.changes)
+    session = extended.session
+    if len(single.changes) or len(single.set_config) or single.kind in _RESETS:
+        session.parses_apart = session.parses_apart or changes_parsing(single)
+        for name in set_locally(single, bound):
+            session.settings.note_local(name)
     progress.after(single.kind)
     if single.command in _MAY_COMMIT and progress.status == codes.IDLE:
         # Until PostgreSQL 17 it may end its transaction inside. In a block it can not, and the context placed anew
         # would override what the client SET LOCAL there.
         progress.in_place = False
-    if single.kind in (Kind.RESET_ALL, Kind.DISCARD_ALL):
+    if single.kind in _RESETS:
         _reset_all(extended)
 
 
 def _reset_all(extended: ExtendedProtocol) -> None:
     """Behind the Execute that stands for RESET ALL: reset what the client changed, for the rest of the batch."""
     settings = extended.session.settings
-    names = sorted(settings.names() | extended.touched)
+    names = sorted(settings.names_in_transaction() | extended.touched)
     _run_all_unseen(extended, tuple(quoting.set_local(name, settings.default(name)) for name in names))
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.client.deferral import fail_block
+from proxy.client.deferral import begin_for_real, fail_block
 from proxy.client.executing import execute
 from proxy.client.failed_block import answer_in_failed_block
-from proxy.client.mending import CheckFirst
+from proxy.client.mending import BeginFirst, CheckFirst
 from proxy.client.names import ends_of_names, portal_name
 from proxy.client.objections import objection_to_size
 from proxy.client.opening import BEGIN_UNITS, note_begin, run_begin
@@ -23,10 +23,11 @@ from proxy.client.preparing import (
     inject,
     inject_query,
     mind_version,
+    parsable,
     parse_unnamed,
     send_parse,
 )
-from proxy.client.rewrite import BARE, goes_bare, residue
+from proxy.client.rewrite import BARE, KEEPS_SNAPSHOT_AWAY, Kind, goes_bare, residue
 from proxy.client.set_sizes import bytes_set
 from proxy.client.statements import ClientStatements, Statement, bound_value, bound_values
 from proxy.client.states import State
@@ -164,6 +165,10 @@ class ExtendedProtocol:
             reader.give_back(message)
             check(self, first.statement, named=first.is_named)
             return False
+        except BeginFirst:
+            reader.give_back(message)
+            begin_for_real(session, self.server())
+            return False
         except ProxyError as error:
             if error.severity == "FATAL":
                 raise
@@ -221,6 +226,8 @@ class ExtendedProtocol:
                     raise error
             self._mind_size(single, bound)
         server = self.begin(statement)
+        if statement.plan_key != self.session.context.plan_key or self.session.parses_apart:
+            statement = parsable(self, server, name, statement)
         ensure_parsed(self, server, statement, named=bool(name))
         portal = message[5:portal_end]
         if name:
@@ -275,6 +282,8 @@ class ExtendedProtocol:
         if statement.version != self.session.shared.catalog.schema_version:
             mind_version(self, statement, named=bool(name))
         server = self.begin(statement)
+        if statement.plan_key != self.session.context.plan_key or self.session.parses_apart:
+            statement = parsable(self, server, name, statement)
         ensure_parsed(self, server, statement, named=bool(name))
         if name:
             message = frontend.describe(b"S", statement.server_name)
@@ -346,9 +355,14 @@ class ExtendedProtocol:
             and not statement.verdict.is_ordinary
             and (single.kind in BARE or goes_bare(single, progress.status))
         ):
+            if single.kind == Kind.NO_BLOCK and session.status == codes.IDLE and not self.in_batch:
+                begin_segment(session, is_alone=True)
+                self._enter_batch()
             return server
         if progress.in_place or progress.status == codes.FAILED:
             return server
+        if session.deferred and not self.in_batch and single is not None and single.command in KEEPS_SNAPSHOT_AWAY:
+            raise BeginFirst
         if session.status == codes.IN_TRANSACTION and not self.in_batch and not session.deferred:
             begin_segment(session)
             inject_query(session, server)

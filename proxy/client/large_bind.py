@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy.client.deferral import begin_for_real
 from proxy.client.names import ends_of_names
-from proxy.client.preparing import ensure_parsed
+from proxy.client.preparing import ensure_parsed, parsable
 from proxy.client.rewrite import block_has_failed
 from proxy.client.states import State
 from proxy.errors import LimitExceeded, ProxyError
@@ -42,6 +42,11 @@ def send_large_bind(extended: ExtendedProtocol, reader: FrameReader) -> bool:
         begin_for_real(session, extended.server())
         return False
     server = extended.begin(statement)
+    try:
+        statement = parsable(extended, server, name, statement)
+    except ProxyError as error:
+        extended.refuse(error)
+        return True
     ensure_parsed(extended, server, statement, named=bool(name))
     new_name = statement.server_name if name else b""
     try:

@@ -61,6 +61,10 @@ class CheckFirst(Exception):
         self.is_named = is_named
 
 
+class BeginFirst(Exception):
+    """The BEGIN that was deferred has to run before the frame at hand can be handled."""
+
+
 def outdated() -> StatementOutdated:
     """What PostgreSQL says of a statement whose columns are not what they were."""
     return StatementOutdated(

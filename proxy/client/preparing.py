@@ -40,15 +40,19 @@ _INJECTED_STATEMENT: Final = STATEMENT | DROP | INJECTED
 _INJECTED_QUERY: Final = QUERY | DROP | INJECTED
 
 
-def begin_segment(session: Session) -> ServerPort:
-    """Something is about to be sent with nothing under way; the server's session follows the client's first."""
+def begin_segment(session: Session, *, is_alone: bool = False) -> ServerPort:
+    """Something is about to be sent with nothing under way; the server's session follows the client's first.
+
+    What must be alone in its transaction can have no context in front: the session has all of it, until the next begins.
+    """
     server = session.server
     assert server is not None
     session.start(server)
-    if server.followed != session.wanted and (session.status == codes.IDLE or session.deferred):
-        session.send(follow(server.followed, session.wanted))
+    wanted = session.context.lasting if is_alone else session.wanted
+    if server.followed != wanted and (session.status == codes.IDLE or session.deferred):
+        session.send(follow(server.followed, wanted))
         server.ledger.units.append(_INJECTED_QUERY)
-        server.followed = session.wanted
+        server.followed = wanted
         session.cancel_is_held = True
         server.prepared.unnamed = None
     return server
@@ -90,8 +94,40 @@ def make_room(extended: ExtendedProtocol, server: ServerPort, name: bytes) -> No
         server.ledger.notes.append(Eviction(surplus))
 
 
+def parsable(extended: ExtendedProtocol, server: ServerPort, name: bytes, statement: Statement) -> Statement:
+    """The statement, or its like for the settings that hold now, if this server would have to parse it.
+
+    A statement that is shared must not be parsed by other settings than those that it is shared under. `name` is the
+    client's, which stands for the like from now on. Raises StatementOutdated if that gives other columns.
+    """
+    session = extended.session
+    key = statement.plan_key
+    if key is None or (key == session.context.plan_key and not session.parses_apart):
+        return statement
+    if statement.server_name in server.prepared if name else server.prepared.unnamed is statement:
+        return statement
+    catalog = session.shared.catalog
+    like = None if session.parses_apart else catalog.find(session.context.plan_key, statement.body)
+    if like is None and session.parses_apart:
+        like = catalog.private(statement.body, statement.verdict)
+    elif like is None:
+        like = catalog.add(session.context.plan_key, statement.body, statement.body, statement.verdict)
+    like.note = statement.note
+    if _differ(like.columns, statement.columns) or _differ(like.types, statement.types):
+        raise outdated()
+    like.columns = like.columns if statement.columns is None else statement.columns
+    like.types = like.types if statement.types is None else statement.types
+    extended.own.replace(name, like)
+    return like
+
+
+def _differ(one: bytes | None, other: bytes | None) -> bool:
+    return one is not None and other is not None and one != other
+
+
 def ensure_parsed(extended: ExtendedProtocol, server: ServerPort, statement: Statement, *, named: bool) -> None:
-    """Have the statement on this server."""
+    """Have the statement on this server. What was told of its columns is looked at again where it is parsed anew: should
+    it be something else now, nobody sees rows of it."""
     if named:
         if server.prepared.touch(statement.server_name):
             return
@@ -102,9 +138,7 @@ def ensure_parsed(extended: ExtendedProtocol, server: ServerPort, statement: Sta
         extended.send(statement.parse_unnamed, PARSE | DROP)
     else:
         return
-    is_old = statement.version != extended.session.shared.catalog.schema_version
-    if is_old and statement.columns and extended.checks is not statement:
-        # In the middle of a batch it can not be looked at before: should it be something else now, nobody sees rows of it.
+    if statement.columns and extended.checks is not statement:
         extended.send_noted(
             frontend.describe(b"S", statement.server_name if named else b""),
             DESCRIBE | DROP,

@@ -66,7 +66,9 @@ class Replies:
             if not effect.is_rewritten and session.server is not None:
                 session.server.prepared.clear()
         self._touched.update(
-            session.settings.names() if kind == Kind.RESET_ALL else [c.name for c in statement.changes]
+            session.settings.names_in_transaction()
+            if kind == Kind.RESET_ALL
+            else [change.name for change in statement.changes if not change.is_local]
         )
         is_touched = session.settings.is_touched
         # COMMIT of a failed transaction answers ROLLBACK.
@@ -98,6 +100,8 @@ class Replies:
             statement.is_outdated = True
             if note.is_fatal:
                 self._session.end_with = outdated()
+                # A change that was not seen here: from now on all statements are looked at before they are bound.
+                self._session.shared.catalog.schema_version += 1
 
     def can_mend(self, frame: bytes) -> bool:
         """Whether a batch that failed can be sent again, and will not fail."""
@@ -231,9 +235,8 @@ class Replies:
         if not reported and not changed and not self._has_told and parameters is session.baseline:
             return
         at_end = dict(reported)
-        server.parameters = server.ledger.absorb_reported(
-            parameters, session.context.reported if session.is_session else ()
-        )
+        has_all = session.is_session or server.followed is session.context.lasting
+        server.parameters = server.ledger.absorb_reported(parameters, session.context.reported if has_all else ())
         session.baseline = server.parameters
         self.report_view(out)
         if at_end and not changed and server.parameters is parameters and len(out) == said:

@@ -15,7 +15,7 @@ from mypy_extensions import i64
 
 from proxy.context import quoting
 from proxy.context.client_settings import ClientSettings
-from proxy.context.context import REPORTED, Context
+from proxy.context.context import PLAN_SETTINGS, REPORTED, Context
 from proxy.errors import TransactionFailed
 from proxy.guard.set_config import parse_bool
 from proxy.guard.statements import Statement, StatementKind
@@ -31,6 +31,22 @@ BARE = ENDS_TRANSACTION | CHAINS | {Kind.BEGIN, Kind.SET_TRANSACTION, Kind.ROLLB
 
 SAVEPOINT is not among them: a context put in place behind a savepoint would be lost by ROLLBACK TO.
 """
+KEEPS_SNAPSHOT_AWAY = frozenset(
+    {
+        "DEALLOCATE",
+        "LISTEN",
+        "LOCK",
+        "NOTIFY",
+        "RESET",
+        "RESET ALL",
+        "SAVEPOINT",
+        "SET",
+        "SET CONSTRAINTS",
+        "SHOW",
+        "UNLISTEN",
+    }
+)
+"""Commands without a snapshot: behind them PostgreSQL still takes SET TRANSACTION, and after LOCK the snapshot is new."""
 SESSION_CHANGES = frozenset({Kind.SET, Kind.SET_CHARACTERISTICS, Kind.RESET, Kind.RESET_ALL, Kind.SET_CONFIG})
 NOTED_KINDS = ENDS_TRANSACTION | CHAINS | {Kind.SAVEPOINT, Kind.RELEASE, Kind.ROLLBACK_TO}
 
@@ -80,6 +96,10 @@ class Substitute:
     shift: int = 0
 
 
+_NOTHING: Final = quoting.set_local("gatehouse.nothing", ("",))
+"""A statement with a command tag and no consequence: PostgreSQL still refuses it in a failed transaction."""
+
+
 def block_has_failed() -> TransactionFailed:
     """What PostgreSQL says in a failed transaction to all but its end."""
     return TransactionFailed("current transaction is aborted, commands ignored until end of transaction block")
@@ -89,6 +109,15 @@ def is_session_change(statement: Statement) -> bool:
     """Whether the statement changes settings beyond its transaction."""
     kind = statement.kind
     return kind in SESSION_CHANGES and not (kind == Kind.SET and all(change.is_local for change in statement.changes))
+
+
+def changes_parsing(statement: Statement) -> bool:
+    """Whether the statement may change by what settings texts are understood, if only in its transaction."""
+    return (
+        len(statement.set_config) > 0
+        or statement.kind in (Kind.RESET_ALL, Kind.DISCARD_ALL)
+        or any(change.name in PLAN_SETTINGS for change in statement.changes)
+    )
 
 
 Owns = Callable[[str], bool]
@@ -108,23 +137,23 @@ def substitute(statement: Statement, text: bytes, settings: ClientSettings, owns
     if kind in NOTED_KINDS:
         return Substitute((text,), Effect(statement))
     if kind == Kind.SET_CONFIG:
-        name = statement.set_config[0].name
-        asked = (name.lower(),) if isinstance(name, str) and _is_captured(name.lower()) else ()
         sent = statement.local_form or text
-        return Substitute((sent,), Effect(statement), asked, statement.local_at, len(sent) - len(text))
+        return Substitute((sent,), Effect(statement), captures_of(statement), statement.local_at, len(sent) - len(text))
     if kind == Kind.DISCARD_ALL:
-        return Substitute((_nothing(settings),), Effect(statement, b"DISCARD ALL", is_rewritten=True))
+        return Substitute((_NOTHING,), Effect(statement, b"DISCARD ALL", is_rewritten=True))
     if kind == Kind.DEALLOCATE and not owns(statement.name):
         return None if statement.name else Substitute((text,), Effect(statement))
     if kind == Kind.DEALLOCATE:
         tag = b"DEALLOCATE" if statement.name else b"DEALLOCATE ALL"
-        return Substitute((_nothing(settings),), Effect(statement, tag, is_rewritten=True))
+        return Substitute((_NOTHING,), Effect(statement, tag, is_rewritten=True))
     if not is_session_change(statement):
         return None
     if kind == Kind.RESET_ALL:
-        resets = tuple(quoting.set_local(name, settings.default(name)) for name in sorted(settings.names()))
-        return Substitute((*resets, _nothing(settings)), Effect(statement, b"RESET", is_rewritten=True))
-    captures = tuple(change.name for change in statement.changes if _is_captured(change.name))
+        resets = tuple(
+            quoting.set_local(name, settings.default(name)) for name in sorted(settings.names_in_transaction())
+        )
+        return Substitute((*resets, _NOTHING), Effect(statement, b"RESET", is_rewritten=True))
+    captures = captures_of(statement)
     if kind == Kind.RESET:
         texts = tuple(quoting.set_local(change.name, settings.default(change.name)) for change in statement.changes)
         return Substitute(texts, Effect(statement, b"RESET", is_rewritten=True))
@@ -143,13 +172,16 @@ def substitute(statement: Statement, text: bytes, settings: ClientSettings, owns
     )
 
 
-def _is_captured(name: str) -> bool:
-    return name in REPORTED and name != "search_path"
-
-
-def _nothing(settings: ClientSettings) -> bytes:
-    """A statement with a command tag and no consequence: PostgreSQL still refuses it in a failed transaction."""
-    return quoting.set_local("application_name", settings.current().get("application_name"))
+def captures_of(statement: Statement, bound: tuple[str | None, ...] | None = None) -> tuple[str, ...]:
+    """The settings of which PostgreSQL is asked behind the statement what it made of the value."""
+    if statement.kind == Kind.SET_CONFIG:
+        name, _, is_local = _called(statement, bound)
+        names = [] if name is None or is_local else [name.lower()]
+    elif statement.kind in (Kind.SET, Kind.SET_CHARACTERISTICS):
+        names = [change.name for change in statement.changes if not change.is_local]
+    else:
+        names = []
+    return tuple(name for name in names if name in REPORTED and name != "search_path")
 
 
 def take_effect(
@@ -183,13 +215,29 @@ def take_effect(
 
 
 def _take_set_config(settings: ClientSettings, statement: Statement, bound: tuple[str | None, ...] | None) -> None:
-    call = statement.set_config[0]
-    name, value, is_local = (argument(arg, bound) for arg in (call.name, call.value, call.is_local))
-    # A parameter may come in binary: one byte.
-    if name is None or value is None or is_local is None or is_local == "\x01" or parse_bool(is_local):
+    name, value, is_local = _called(statement, bound)
+    if name is None or value is None or is_local:
         return
     lowered = name.lower()
     settings.change(lowered, quoting.split_list(value) if lowered in quoting.LIST_QUOTED else (value,))
+
+
+def set_locally(statement: Statement, bound: tuple[str | None, ...] | None = None) -> list[str]:
+    """The settings that the statement changes for its transaction."""
+    names = [change.name for change in statement.changes if change.is_local]
+    for call in statement.set_config:
+        name = argument(call.name, bound)
+        if name is not None:
+            names.append(name.lower())
+    return names
+
+
+def _called(statement: Statement, bound: tuple[str | None, ...] | None) -> tuple[str | None, str | None, bool]:
+    """Name, value and whether it is local of a set_config(); without the last PostgreSQL does nothing lasting."""
+    call = statement.set_config[0]
+    name, value, is_local = (argument(arg, bound) for arg in (call.name, call.value, call.is_local))
+    # A parameter may come in binary: one byte.
+    return name, value, is_local is None or is_local == "\x01" or bool(parse_bool(is_local))
 
 
 def argument(arg: str | int | bool | None, bound: tuple[str | None, ...] | None) -> str | None:
@@ -283,6 +331,9 @@ class Rewriter:
         else:
             self._add_substitute(sent, text)
         progress.after(statement.kind)
+        if statement.changes or statement.set_config:
+            for name in set_locally(statement):
+                self.settings.note_local(name)
         if sent is not None:
             take_effect(self.settings, statement)
             if not progress.in_place:

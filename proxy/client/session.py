@@ -46,10 +46,10 @@ class Session:
 
     `is_session`: session pooling, the server is this client's until it leaves. `keeps`: so is a pinned one; `pinned` says
     for what. `wanted`: what the server's session has to be given. `changed_schema`: the transaction under way changes
-    definitions. `deferred`: a BEGIN that the client was told of, and no server yet. `out`: what has gathered for the
-    client. `last_write`: what was sent to the server last, if it is short. `end_with`: what is on its way
-    must not reach the client; the connection ends so. `is_in_row`: the client has a part of a row, and would take whatever
-    comes for the rest of it.
+    definitions; `parses_apart`: it changes PLAN_SETTINGS. `deferred`: a BEGIN that the client was told of, and no server
+    yet. `out`: what has gathered for the client. `last_write`: what was sent to the server last, if it is short.
+    `end_with`: what is on its way must not reach the client; the connection ends so. `is_in_row`: the client has a part of a
+    row, and would take whatever comes for the rest of it.
     """
 
     __slots__ = (
@@ -76,6 +76,7 @@ class Session:
         "limits",
         "must_end",
         "out",
+        "parses_apart",
         "pinned",
         "policy",
         "progress",
@@ -134,6 +135,7 @@ class Session:
         self.pinned = ""
         self.keeps = self.is_session
         self.changed_schema = False
+        self.parses_apart = False
         self.must_end = False
         self.cancel_is_held = False
         self.keeping = Keeping(self)
@@ -417,6 +419,7 @@ class Session:
             self.stats.transactions += 1
             self.stats.transaction_seconds += now - self.lent_at
             self.lent_at = 0.0
+            self.parses_apart = False
             if self.changed_schema:
                 self.changed_schema = False
                 self.shared.catalog.schema_version += 1

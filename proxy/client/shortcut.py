@@ -65,6 +65,8 @@ _END_SHAPES: Final[list[tuple[int, tuple[int, ...]]]] = [
     (DESCRIBED_ANSWER, (BIND, DESCRIBE, EXECUTE | NOTED, SYNC)),
 ]
 """The answer to expect and the units of a batch that ends a transaction, by DESCRIBED."""
+_BEHIND_TEXT_OF_PARSE: Final = 3
+"""A NUL, and that no parameter's type is told."""
 _END_UNITS: Final = (STATEMENT | NOTED, QUERY)
 """The same of a Query."""
 
@@ -167,7 +169,8 @@ class Shortcut:
         session = self._session
         own = session.extended.own
         statement = session.shared.catalog.find(session.context.plan_key, data[6:bind])
-        if statement is None or session.changed_schema or not self._is_for_us(statement, shape):
+        is_fresh = session.changed_schema or session.parses_apart
+        if statement is None or is_fresh or not self._is_for_us(statement, shape):
             return False
         server = self._server_for(data)
         if server is None:
@@ -320,7 +323,9 @@ class Shortcut:
         """As `_batch`, of a statement that is no unremarkable query."""
         verdict = statement.verdict
         if verdict.can_be_deferred:
-            return data[name_end + 1 : bind_end] in _NO_PARAMETERS and self._begin(statement.text, _BOUND[shape])
+            text = statement.text
+            takes_none = len(statement.body) == len(text) + _BEHIND_TEXT_OF_PARSE
+            return takes_none and data[name_end + 1 : bind_end] in _NO_PARAMETERS and self._begin(text, _BOUND[shape])
         server = self._server_to_end()
         if not verdict.ends_block or server is None or not self._is_current(statement, shape):
             return False

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 from proxy.client.deferral import begin_for_real, defer, end_block, fail_block, may_defer
 from proxy.client.objections import objection, objection_to_size
 from proxy.client.preparing import begin_segment, inject_query
-from proxy.client.rewrite import BEGUN, Kind, Progress, Rewriter, block_has_failed, goes_bare, residue
+from proxy.client.rewrite import (
+    BARE,
+    BEGUN,
+    Kind,
+    Progress,
+    Rewriter,
+    block_has_failed,
+    changes_parsing,
+    goes_bare,
+    residue,
+    set_locally,
+)
 from proxy.client.set_sizes import bytes_set
 from proxy.client.states import State
 from proxy.errors import ContextProtected, FeatureRefused, ProtocolViolation, ProxyError
@@ -83,12 +94,15 @@ class SimpleProtocol:
                 session.report_refusal(error)
                 self.refuse(error)
                 return
-        begin_segment(session)
+        single = verdict.single
+        is_idle = session.status == codes.IDLE
+        begin_segment(session, is_alone=is_idle and single is not None and single.kind == Kind.NO_BLOCK)
+        if verdict.needs_rules or not (verdict.is_plain or (single is not None and single.kind in BARE)):
+            self._note_settings(verdict)
         ledger = server.ledger
         progress = session.progress
         server.prepared.unnamed = None
         session.state = State.BUSY
-        single = verdict.single
         if single is not None and not session.deferred and self._is_only_noted(single.kind):
             ledger.units.append(STATEMENT | NOTED)
             ledger.units.append(QUERY)
@@ -116,6 +130,14 @@ class SimpleProtocol:
             progress.in_place = True
             session.stats.context_injections += 1
             session.send(frame(codes.QUERY, context.prefix + message[5:]))
+
+    def _note_settings(self, verdict: Verdict) -> None:
+        """What the rest of the transaction has to know of settings that the Query changes."""
+        session = self._session
+        for statement in verdict.statements:
+            session.parses_apart = session.parses_apart or changes_parsing(statement)
+            for name in set_locally(statement):
+                session.settings.note_local(name)
 
     def _is_only_noted(self, kind: int) -> bool:
         """Whether a statement goes as it is, without context, and only its success matters to the session."""
@@ -267,7 +289,7 @@ class SimpleProtocol:
         if session.deferred:
             begin_for_real(session, session.server)
             return False
-        server = begin_segment(session)
+        server = begin_segment(session, is_alone=session.status == codes.IDLE)
         if session.status == codes.IN_TRANSACTION and not session.progress.in_place:
             inject_query(session, server)
         server.taint = max(server.taint, 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from proxy.client.objections import objection
 from proxy.client.rewrite import Kind, substitute
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 Statement = Prepared[Verdict]
 
+_MOMENT: Final = re.compile(rb"'\s*(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
+"""What may be a literal that stands for the moment at which it is parsed (manual, "Special Values" of dates)."""
 _LARGE_BYTES = 32 * 1024
 """Statements up to this size are bounded well enough by how many a client may have."""
 
@@ -65,7 +68,7 @@ class ClientStatements:
         """
         session = self._session
         statement = session.shared.catalog.find(session.context.plan_key, body)
-        if statement is None or session.changed_schema:
+        if statement is None or session.changed_schema or session.parses_apart:
             statement = self._learn(body, text)
         verdict = statement.verdict
         if verdict.needs_rules or verdict.has_transaction_control:
@@ -81,16 +84,23 @@ class ClientStatements:
         single = verdict.single
         sent = None if single is None else substitute(single, text, session.settings, self.includes)
         depends_on_client = single is not None and single.kind == Kind.DEALLOCATE
-        if (sent is None or sent.texts == (text,)) and not depends_on_client:
-            statement = session.shared.catalog.add(session.context.plan_key, body, body, verdict)
-        else:
+        catalog = session.shared.catalog
+        if sent is not None and sent.texts != (text,):
             # What is sent depends on the client's own settings, so nobody else can share it.
-            types = body[len(text) :]
-            sent_text = text if sent is None else sent.texts[-1]
-            catalog = session.shared.catalog
-            statement = Prepared(catalog.next_name(), sent_text + types, verdict, catalog.schema_version)
+            statement = catalog.private(sent.texts[-1] + body[len(text) :], verdict)
+        elif depends_on_client or session.parses_apart or _MOMENT.search(text):
+            statement = catalog.private(body, verdict)
+        else:
+            statement = catalog.add(session.context.plan_key, body, body, verdict)
         statement.note = sent
         return statement
+
+    def replace(self, name: bytes, statement: Statement) -> None:
+        """The name, b"" for the unnamed one, stands for this statement."""
+        if name:
+            self.names[name] = statement
+        else:
+            self.unnamed = statement
 
     def find(self, name: bytes) -> Statement:
         """The statement of this name, b"" for the unnamed one. Raises InvalidStatement."""

@@ -30,12 +30,13 @@ class ClientSettings:
     tenant's context has for settings that the client did not set.
     """
 
-    __slots__ = ("_committed", "_levels", "base", "effective", "startup")
+    __slots__ = ("_committed", "_levels", "_local", "base", "effective", "startup")
 
     def __init__(self, startup: Settings) -> None:
         self.startup: dict[str, Parts] = dict(startup)
         self._committed: dict[str, Parts] = dict(startup)
         self._levels: list[tuple[str, dict[str, Parts | None]]] = []
+        self._local: set[str] | None = None
         self.effective: dict[str, Parts] = self._committed
         self.base: Settings = {}
 
@@ -45,6 +46,7 @@ class ClientSettings:
         other.base = self.base
         other._committed = other.effective = dict(self._committed)
         other._levels = [(name, dict(level)) for name, level in self._levels]
+        other._local = None if self._local is None else set(self._local)
         return other
 
     def default(self, name: str) -> Parts | None:
@@ -54,7 +56,7 @@ class ClientSettings:
     @property
     def is_touched(self) -> bool:
         """Whether the end of the transaction under way has anything to keep or to forget, if only a savepoint."""
-        return len(self._levels) > 0
+        return len(self._levels) > 0 or self._local is not None
 
     @property
     def has_pending(self) -> bool:
@@ -70,6 +72,16 @@ class ClientSettings:
     def names(self) -> set[str]:
         """Every setting that has or had a value of the client's own, the transaction under way included."""
         return set(self._committed).union(*(level for _, level in self._levels))
+
+    def note_local(self, name: str) -> None:
+        """A successful SET LOCAL: RESET ALL takes that back, too."""
+        if self._local is None:
+            self._local = set()
+        self._local.add(name)
+
+    def names_in_transaction(self) -> set[str]:
+        """The same, and what was SET LOCAL in the transaction under way."""
+        return self.names() | (self._local or set())
 
     def reset_all(self) -> None:
         """RESET ALL: back to the startup values (transactional, like SET)."""
@@ -122,11 +134,13 @@ class ClientSettings:
             self._committed = self.current()
             self.effective = self._committed
         self._levels.clear()
+        self._local = None
         return changed
 
     def rollback(self) -> None:
         """Forget what the transaction changed."""
         self._levels.clear()
+        self._local = None
 
     def _find(self, name: str) -> int | None:
         for index in range(len(self._levels) - 1, 0, -1):

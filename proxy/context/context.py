@@ -42,6 +42,31 @@ REPORTED: Final = {
 """Settings that PostgreSQL reports by ParameterStatus and a client may change, by their lower-cased name."""
 
 
+PLAN_SETTINGS: Final = frozenset(
+    {
+        "array_nulls",
+        "backslash_quote",
+        "bytea_output",
+        "client_encoding",
+        "datestyle",
+        "extra_float_digits",
+        "intervalstyle",
+        "lc_monetary",
+        "lc_numeric",
+        "lc_time",
+        "role",
+        "search_path",
+        "standard_conforming_strings",
+        "timezone",
+        "timezone_abbreviations",
+        "transform_null_equals",
+        "xmlbinary",
+        "xmloption",
+    }
+)
+"""Settings by which PostgreSQL understands a text when it parses it: names, and literals, which become constants then.
+Or when it plans it: what a constant looks like as text. A statement must not be shared across them."""
+
 _MAX_CACHED_BYTES: Final = 4096
 """A context that is larger holds values of one client's own, which no other will ask for."""
 
@@ -68,7 +93,7 @@ class Context:
 
     `prefix`: `SET LOCAL …; ` for the front of a Query; `statements` is how many CommandComplete replies that adds.
     `query`: the same as a Query of its own. `parse`, `bind_execute`: the extended form, for which `statement_name` must
-    be prepared. `plan_key`: what makes a cached plan differ (search_path and role). `followed`: the client's FOLLOWED
+    be prepared. `plan_key`: what makes a cached plan differ, the database and PLAN_SETTINGS. `followed`: the client's FOLLOWED
     settings. `lasting`: all of them, for a server whose session is the client's own. `reported`: ParameterStatus values
     as a client with this context sees them. `welcome` is what clients are greeted with, where servers report
     `welcome_for` by themselves.
@@ -91,7 +116,7 @@ class Context:
         "welcome_for",
     )
 
-    def __init__(self, settings: Pairs, followed: Pairs, names: InjectionNames) -> None:
+    def __init__(self, settings: Pairs, followed: Pairs, names: InjectionNames, place: bytes = b"") -> None:
         self.settings = dict(settings)
         self.followed = followed
         self.lasting = (*followed, *settings)
@@ -107,9 +132,15 @@ class Context:
             values += (name.encode(), quoting.set_config_value(name, parts))
         self.bind_execute = frontend.bind(b"", self.statement_name, values) + frontend.execute(b"")
         self.plan_key = b"\0".join(
-            quoting.set_config_value(name, parts) for name, parts in settings if name in ("search_path", "role")
+            (
+                place,
+                *(
+                    name.encode() + b"=" + quoting.set_config_value(name, parts)
+                    for name, parts in sorted(self.lasting)
+                    if name in PLAN_SETTINGS
+                ),
+            )
         )
-
         self.reported = {
             REPORTED[name]: quoting.set_config_value(name, parts)
             for name, parts in (*settings, *followed)
@@ -158,7 +189,8 @@ class ContextBuilder:
             context = known[1]
         else:
             followed = tuple((name, client[name]) for name in FOLLOWED if name in client)
-            context = Context(self._pairs(tenant, client), followed, self._names)
+            place = f"{tenant.placement.cluster}/{tenant.placement.database}".encode()
+            context = Context(self._pairs(tenant, client), followed, self._names, place)
         if len(context.prefix) <= _MAX_CACHED_BYTES:
             self._cache[key] = (tenant, context)
             if len(self._cache) > self._max_entries:

@@ -67,7 +67,8 @@ _JUDGED_COMMANDS: Final = frozenset(
 # SERIALIZABLE and READ WRITE fail on a standby.
 _PLAIN_BEGIN: Final = re.compile(
     rb"\s*(?:begin(?:\s+(?:work|transaction))?|start\s+transaction)"
-    rb"(?:\s+isolation\s+level\s+(?:read\s+(?:un)?committed|repeatable\s+read))?(?:\s*,?\s*read\s+only)?\s*;?\s*",
+    rb"(?:\s+isolation\s+level\s+(?:read\s+(?:un)?committed|repeatable\s+read)(?:(?:\s*,\s*|\s+)read\s+only)?|\s+read\s+only)?"
+    rb"\s*;?\s*",
     re.IGNORECASE,
 )
 _PLAIN_END: Final = re.compile(

@@ -19,7 +19,8 @@ V = TypeVar("V")
 class Prepared(Generic[V]):
     """One statement text with its parameter types, for one plan key.
 
-    `verdict` is the guard's; `parse` is the Parse frame under the server's name, `parse_unnamed` the same without one.
+    `plan_key` is the catalog's, None for one client's own. `verdict` is the guard's; `parse` is the Parse frame under the
+    server's name, `parse_unnamed` the same without one.
     `note` is whatever its user wants to know of it when it is run. `version` is the catalog's schema_version when it was
     first met. `columns` and `types` (of parameters) are what clients were told, None while nobody was; `is_outdated`: it
     would be something else if it was parsed today.
@@ -33,14 +34,18 @@ class Prepared(Generic[V]):
         "is_outdated",
         "note",
         "parse",
+        "plan_key",
         "server_name",
         "types",
         "verdict",
         "version",
     )
 
-    def __init__(self, server_name: bytes, body: bytes, verdict: V, version: int = 0) -> None:
+    def __init__(
+        self, server_name: bytes, body: bytes, verdict: V, version: int = 0, plan_key: bytes | None = None
+    ) -> None:
         self.server_name = server_name
+        self.plan_key = plan_key
         self.version = version
         self.columns: bytes | None = None
         self.types: bytes | None = None
@@ -65,6 +70,11 @@ class Prepared(Generic[V]):
     def text(self) -> bytes:
         """The statement's text as servers are given it."""
         return self._body[: self._body.index(0)]
+
+    @property
+    def body(self) -> bytes:
+        """The text as servers are given it, a NUL and the parameter types."""
+        return self._body
 
     @property
     def size_bytes(self) -> int:
@@ -109,9 +119,13 @@ class StatementCatalog(Generic[V]):
         self._count += 1
         return self._names(self._count)
 
+    def private(self, body: bytes, verdict: V) -> Prepared[V]:
+        """A statement that is not shared; `body` is what servers are given."""
+        return Prepared(self.next_name(), body, verdict, self.schema_version)
+
     def add(self, plan_key: bytes, body: bytes, sent_body: bytes, verdict: V) -> Prepared[V]:
         """A new statement: `body` is what the client wrote, `sent_body` what servers are given (text, NUL, types)."""
-        prepared = Prepared(self.next_name(), sent_body, verdict, self.schema_version)
+        prepared = Prepared(self.next_name(), sent_body, verdict, self.schema_version, plan_key)
         replaced = self._entries.pop((plan_key, body), None)
         if replaced is not None:
             self._bytes -= len(body) + replaced.size_bytes

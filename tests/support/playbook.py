@@ -43,6 +43,10 @@ BASELINE: Final = {
 }
 
 # What puts ACME's context in place, in its three forms, and what a server answers.
+INITECHS_PREFIX: Final = 'SET LOCAL "app"."tenant_id" TO \'initech\'; '
+INITECHS_SESSION: Final = 'SET SESSION "app"."tenant_id" TO \'initech\''
+"""What a server's session is given for a statement that must be alone, and how that is taken back."""
+INITECHS_SESSION_OVER: Final = 'SET SESSION "app"."tenant_id" TO DEFAULT'
 PREFIX: Final = 'SET LOCAL "app"."tenant_id" TO \'acme\'; '
 CONTEXT_NAME: Final = b"gatehouse_test_ctx_1"
 PARSE_CONTEXT: Final = frontend.parse(CONTEXT_NAME, b"SELECT pg_catalog.set_config($1,$2,true)")

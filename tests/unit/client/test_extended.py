@@ -22,6 +22,7 @@ from tests.support.messages import (
 from tests.support.playbook import (
     CONTEXT_RAN,
     INITECH,
+    INITECHS_SESSION,
     PARSE_CONTEXT,
     PREFIX,
     RUN_CONTEXT,
@@ -198,7 +199,7 @@ def test_a_chained_transaction_gets_the_context_anew(play: Plays) -> None:
 
 def test_a_statement_that_refuses_a_block_runs_bare_in_a_database_of_its_own(play: Plays) -> None:
     vacuum = (parse("", "VACUUM"), bind(), execute(), SYNC)
-    play(INITECH) >> client(*vacuum) << acquire() << to_server(*vacuum)
+    play(INITECH) >> client(*vacuum) << acquire() << to_server(query(INITECHS_SESSION), *vacuum)
 
 
 def test_a_statement_that_refuses_a_block_is_refused_where_the_context_is_needed(play: Plays) -> None:
@@ -357,7 +358,7 @@ def test_the_name_of_a_setting_in_a_parameter_is_seen(play: Plays) -> None:
 
 
 def test_discard_all_is_the_proxys_to_answer_in_a_batch_too(play: Plays) -> None:
-    nothing = 'SET LOCAL "application_name" TO DEFAULT'
+    nothing = 'SET LOCAL "gatehouse"."nothing" TO \'\''
     (
         prepared(play)
         >> client(parse("", "DISCARD ALL"), bind(), execute(), SYNC)
@@ -374,7 +375,7 @@ def test_discard_all_is_the_proxys_to_answer_in_a_batch_too(play: Plays) -> None
 
 
 def test_discard_all_in_a_block_is_refused_in_a_batch_too(play: Plays) -> None:
-    nothing = 'SET LOCAL "application_name" TO DEFAULT'
+    nothing = 'SET LOCAL "gatehouse"."nothing" TO \'\''
     (
         in_place(play)
         >> client(parse("", "DISCARD ALL"), bind(), execute(), SYNC)

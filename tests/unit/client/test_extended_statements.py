@@ -332,7 +332,7 @@ def test_another_clients_unnamed_statement_is_never_run(play: Plays) -> None:
 @pytest.mark.parametrize("sql", ["DEALLOCATE s", "DEALLOCATE PREPARE s", "DEALLOCATE ALL"])
 def test_deallocate_forgets_the_clients_own_statement_in_both_protocols(play: Plays, sql: str) -> None:
     tag = "DEALLOCATE ALL" if sql.endswith("ALL") else "DEALLOCATE"
-    nothing = 'SET LOCAL "application_name" TO DEFAULT'
+    nothing = 'SET LOCAL "gatehouse"."nothing" TO \'\''
     by_query = prepared(play) >> client(query(sql)) << to_client(complete(tag), ready("I"))
     by_batch = (
         prepared(play)

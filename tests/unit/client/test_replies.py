@@ -246,7 +246,7 @@ def test_reset_all_in_a_block_resets_one_by_one_and_is_undone_by_a_rollback(play
     book.session.settings.commit()
     book.session.refresh_context()
     prefix = with_setting("c") + "SET LOCAL \"work_mem\" TO '1MB'; "
-    resets = 'SET LOCAL "a"."b" TO \'c\'; SET LOCAL "work_mem" TO DEFAULT; SET LOCAL "application_name" TO DEFAULT'
+    resets = 'SET LOCAL "a"."b" TO \'c\'; SET LOCAL "work_mem" TO DEFAULT; SET LOCAL "gatehouse"."nothing" TO \'\''
     (
         book
         >> client(query("BEGIN; SELECT 1"))
@@ -293,7 +293,7 @@ def test_reset_all_in_a_block_returns_to_the_tenants_search_path(play: Plays) ->
 
 def test_reset_all_in_a_batch_resets_one_by_one_behind_an_execute_that_the_client_sees(play: Plays) -> None:
     book = play(startup={"a.b": ("c",)})
-    nothing = (parse("", 'SET LOCAL "application_name" TO DEFAULT'), bind(), execute())
+    nothing = (parse("", 'SET LOCAL "gatehouse"."nothing" TO \'\''), bind(), execute())
     (book >> client(parse("", "RESET ALL"), bind(), execute(), SYNC) << acquire())
     (sent,) = book.take()
     reset = (parse("", 'SET LOCAL "a"."b" TO \'c\''), bind(), execute())

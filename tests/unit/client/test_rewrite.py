@@ -65,9 +65,9 @@ def rewrite(
             "SET LOCAL \"default_transaction_isolation\" TO 'serializable'; "
             'SET LOCAL "default_transaction_read_only" TO \'on\'; SHOW "default_transaction_read_only"',
         ),
-        ("DEALLOCATE mine", "T", True, 'SET LOCAL "application_name" TO DEFAULT'),
+        ("DEALLOCATE mine", "T", True, 'SET LOCAL "gatehouse"."nothing" TO \'\''),
         ("DEALLOCATE theirs", "T", True, "DEALLOCATE theirs"),
-        ("RESET ALL", "T", True, 'SET LOCAL "application_name" TO DEFAULT'),
+        ("RESET ALL", "T", True, 'SET LOCAL "gatehouse"."nothing" TO \'\''),
         ("DISCARD ALL; SELECT 1", "T", True, "DISCARD ALL; SELECT 1"),
     ],
 )
@@ -117,7 +117,7 @@ def test_a_statement_that_stands_for_another_keeps_the_clients_tag() -> None:
 def test_reset_all_goes_back_to_the_startup_values() -> None:
     sent = rewrite("RESET ALL", "T", in_place=True, startup={"a.b": ("c",), "application_name": ("shop",)})
     assert sent.sql == (
-        b'SET LOCAL "a"."b" TO \'c\'; SET LOCAL "application_name" TO \'shop\'; SET LOCAL "application_name" TO \'shop\''
+        b'SET LOCAL "a"."b" TO \'c\'; SET LOCAL "application_name" TO \'shop\'; SET LOCAL "gatehouse"."nothing" TO \'\''
     )
     assert sent.units == [STATEMENT | DROP, STATEMENT | DROP, STATEMENT | NOTED, QUERY]
 

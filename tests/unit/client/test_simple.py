@@ -22,6 +22,9 @@ from tests.support.messages import (
 from tests.support.playbook import (
     GLOBEX,
     INITECH,
+    INITECHS_PREFIX,
+    INITECHS_SESSION,
+    INITECHS_SESSION_OVER,
     PREFIX,
     Plays,
     acquire,
@@ -353,10 +356,15 @@ def test_a_statement_that_refuses_a_block_runs_bare_in_a_database_of_its_own(pla
         play(INITECH)
         >> client(query(sql))
         << acquire()
-        << to_server(query(sql))
+        << to_server(query(INITECHS_SESSION), query(sql))
+        >> server(complete("SET"), ready("I"))
+        << cancel_now()
         >> server(complete("VACUUM"), ready("I"))
         << to_client(complete("VACUUM"), ready("I"))
         << release()
+        >> client(query("SELECT 1"))
+        << acquire()
+        << to_server(query(INITECHS_SESSION_OVER), query(INITECHS_PREFIX + "SELECT 1"))
     )
 
 
@@ -399,7 +407,9 @@ def test_a_function_call_runs_bare_in_a_database_of_its_own_and_taints(play: Pla
         play(INITECH)
         >> client(function_call(1598))
         << acquire()
-        << to_server(function_call(1598))
+        << to_server(query(INITECHS_SESSION), function_call(1598))
+        >> server(complete("SET"), ready("I"))
+        << cancel_now()
         >> server(frame(codes.FUNCTION_CALL_RESPONSE, int32(-1)), ready("I"))
         << to_client(frame(codes.FUNCTION_CALL_RESPONSE, int32(-1)), ready("I"))
         << release()
@@ -529,7 +539,7 @@ def test_asyncpgs_reset_query_passes_with_its_reset_turned_into_nothing(play: Pl
         play()
         >> client(query(sql))
         << acquire()
-        << to_server(query(PREFIX + sql.replace("RESET ALL", 'SET LOCAL "application_name" TO DEFAULT')))
+        << to_server(query(PREFIX + sql.replace("RESET ALL", 'SET LOCAL "gatehouse"."nothing" TO \'\'')))
         >> server(complete("SET"), complete("SELECT 1"), complete("CLOSE CURSOR ALL"), complete("UNLISTEN"))
         << to_client(complete("SELECT 1"), complete("CLOSE CURSOR ALL"), complete("UNLISTEN"))
         >> server(complete("SET"), ready("I"))

@@ -17,6 +17,7 @@ ACME = Tenant("acme", SharedPlacement("main", "saas"), TIER)
 GLOBEX = Tenant("globex", SchemaPlacement("main", "saas", "tenant_globex", "globex_role"), TIER)
 PLAIN = Tenant("plain", SchemaPlacement("main", "saas", "Plain"), Tier("none"))
 INITECH = Tenant("initech", DatabasePlacement("main", "tenant_initech"), Tier("none"))
+UMBRELLA = Tenant("umbrella", SharedPlacement("main", "saas"), Tier("none"))
 
 
 def builder(*tenant_settings: str, max_entries: int = 100) -> ContextBuilder:
@@ -132,8 +133,19 @@ def test_only_a_schema_tenant_has_a_search_path_of_its_own(placement: Placement,
 
 def test_plans_are_shared_where_names_mean_the_same() -> None:
     build = builder().build
-    assert build(ACME, {}).plan_key == build(INITECH, {"work_mem": ("1MB",)}).plan_key == b""
+    assert build(ACME, {}).plan_key == build(UMBRELLA, {"work_mem": ("1MB",)}).plan_key
     assert build(ACME, {"search_path": ("a",)}).plan_key != build(ACME, {}).plan_key
+
+
+def test_plans_of_different_databases_are_kept_apart() -> None:
+    assert builder().build(ACME, {}).plan_key != builder().build(INITECH, {}).plan_key
+
+
+@pytest.mark.parametrize("name", ["client_encoding", "datestyle", "intervalstyle", "timezone", "xmloption"])
+def test_plans_are_kept_apart_where_texts_mean_something_else(name: str) -> None:
+    build = builder().build
+    keys = {build(ACME, client).plan_key for client in ({}, {name: ("a",)}, {name: ("b",)})}
+    assert len(keys) == 3
 
 
 def test_plans_of_different_schemas_or_roles_are_kept_apart() -> None:
