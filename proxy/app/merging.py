@@ -14,9 +14,9 @@ from typing import Any, Final
 from proxy.admin.view import Check
 from proxy.app.worker_link import Report
 from proxy.observe.counters import TrafficStats
-from proxy.observe.families import ProcessSnapshot
 from proxy.observe.gauges import ClientCount, ConfigSnapshot, PoolSnapshot, RegistrySnapshot, WorkersSnapshot
 from proxy.observe.metrics import Scrape
+from proxy.observe.process_families import ProcessSnapshot
 
 MAX_TENANT_LABELS: Final = 1000
 STOPPING: Final = "running"

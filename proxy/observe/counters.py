@@ -2,7 +2,7 @@
 
 Nothing here locks, allocates or formats: counting is an integer add, timing a bisect and two adds. The event loop is
 the only writer; a scrape may read from another thread, where each number is true for itself and numbers may be one
-event apart. Names, labels and help texts live in `families.py`.
+event apart. Names, labels and help texts live with the families (`families.py`).
 """
 
 from __future__ import annotations

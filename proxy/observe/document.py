@@ -9,7 +9,9 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from proxy.observe.counters import QUERY_SECONDS, WAIT_SECONDS
-from proxy.observe.families import OTHER_TENANTS, POOL_TRAFFIC, POOLS, PROCESS, TENANT_CLIENTS, TENANTS, WORKERS, Family
+from proxy.observe.families import POOL_TRAFFIC, POOLS, PROCESS, TENANT_CLIENTS, TENANTS, WORKERS
+from proxy.observe.family import Family
+from proxy.observe.tenant_families import OTHER_TENANTS
 
 _INTRODUCTION: Final = f"""\
 # Metrics

@@ -21,20 +21,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from proxy.observe.counters import HistogramSnapshot, ProxyStats, TrafficStats
-from proxy.observe.families import (
-    OTHER_TENANTS,
-    POOL_TRAFFIC,
-    POOLS,
-    PROCESS,
-    TENANT_CLIENTS,
-    TENANTS,
-    WORKERS,
-    Family,
-    FamilyType,
-    Owner,
-    ProcessSnapshot,
-    Value,
-)
+from proxy.observe.families import POOL_TRAFFIC, POOLS, PROCESS, TENANT_CLIENTS, TENANTS, WORKERS
+from proxy.observe.family import Family, FamilyType, Owner, Value
 from proxy.observe.gauges import (
     ClientCount,
     ClientState,
@@ -44,6 +32,8 @@ from proxy.observe.gauges import (
     RegistrySnapshot,
     WorkersSnapshot,
 )
+from proxy.observe.process_families import ProcessSnapshot
+from proxy.observe.tenant_families import OTHER_TENANTS
 
 __all__ = [
     "ClientCount",

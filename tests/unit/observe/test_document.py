@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from proxy.observe.document import markdown
-from proxy.observe.families import FAMILIES, FamilyType
+from proxy.observe.families import FAMILIES
+from proxy.observe.family import FamilyType
 
 ROOT = Path(__file__).parents[3]
 DEPLOY = ROOT / "deploy"

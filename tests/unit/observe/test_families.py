@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from proxy.observe.families import FAMILIES, FamilyType
+from proxy.observe.families import FAMILIES
+from proxy.observe.family import FamilyType
 
 ALL = [(family.name, family.type, family.labels, family.help) for family in FAMILIES]
 

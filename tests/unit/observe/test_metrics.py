@@ -7,9 +7,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from proxy.errors import ContextProtected, TenantUnknown
 from proxy.observe.counters import ProxyStats, TrafficStats
-from proxy.observe.families import FAMILIES, OTHER_TENANTS, WORKERS
+from proxy.observe.families import FAMILIES, WORKERS
 from proxy.observe.gauges import ClientCount, ConfigSnapshot, PoolSnapshot, RegistrySnapshot
 from proxy.observe.metrics import GatehouseCollector, render
+from proxy.observe.tenant_families import OTHER_TENANTS
 from tests.unit.observe.sources import Gauges
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
