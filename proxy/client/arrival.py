@@ -35,14 +35,14 @@ class Arrival(SessionSink, Receiver):
     """One client before it has a session; `ClientConnection` goes on from there. `mode`: what its listener decides."""
 
     def __init__(self, services: ClientServices, *, is_unix: bool, mode: PoolMode | None = None) -> None:
-        self._services = services
+        self.services = services
         self._is_unix = is_unix
-        self._listener_mode = mode
+        self.listener_mode = mode
         self._login: ClientLogin | None = None
         self._held_back: list[bytes] | None = None  # bytes that came while TLS starts or admission is under way
         self._link: Link | None = None  # None while TLS starts, too
-        self._task: asyncio.Task[None] | None = None
-        self._is_over = False
+        self.task: asyncio.Task[None] | None = None
+        self.is_over = False
         self._is_in_handshake = False
         self._ending: str | None = None
         self._unsent = b""
@@ -60,7 +60,7 @@ class Arrival(SessionSink, Receiver):
 
     def connection_made(self, link: Link, peer: str) -> None:
         """A client connected; `peer` is for the log."""
-        services = self._services
+        services = self.services
         self._link = link
         services.stats.connections_total += 1
         self._call_it(client=peer)
@@ -85,23 +85,23 @@ class Arrival(SessionSink, Receiver):
     @property
     def _log(self) -> FilteringBoundLogger:
         """Bound when something is to be said, which for most clients is once."""
-        return self._services.log.bind(**self._whose)
+        return self.services.log.bind(**self._whose)
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client, each piece in its turn."""
-        if self._is_over:
+        if self.is_over:
             return
         self._pieces += 1
         self._piece_bytes += len(data)
-        if self._piece_bytes > self._services.limits.client_buffer_bytes:
+        if self._piece_bytes > self.services.limits.client_buffer_bytes:
             self._reject(ProtocolViolation("too much data before the login is complete"))
             return
-        self._services.turns.take(self._take_piece, data)
+        self.services.turns.take(self._take_piece, data)
 
     def _take_piece(self, data: bytes) -> None:
         self._pieces -= 1
         self._piece_bytes -= len(data)
-        if self._is_over:
+        if self.is_over:
             return
         try:
             self._log_in(data)
@@ -113,10 +113,10 @@ class Arrival(SessionSink, Receiver):
         """What a client sends before it has a session."""
         if self._held_back is not None:
             self._held_back.append(data)
-            if sum(map(len, self._held_back)) > self._services.limits.client_buffer_bytes:
+            if sum(map(len, self._held_back)) > self.services.limits.client_buffer_bytes:
                 self._reject(ProtocolViolation("too much data before the login is complete"))
         elif self._login is not None:
-            self._services.stats.received_bytes += len(data)
+            self.services.stats.received_bytes += len(data)
             self._handle(self._login.receive(data))
 
     def to_client(self, data: bytes) -> None:
@@ -136,7 +136,7 @@ class Arrival(SessionSink, Receiver):
                     self._unsent += event.data
                 case StartTls():
                     self._held_back = []
-                    self._task = asyncio.get_running_loop().create_task(self._start_tls())
+                    self.task = asyncio.get_running_loop().create_task(self._start_tls())
                 case Cancel():
                     self._cancel(event)
                 case Authenticated():
@@ -160,7 +160,7 @@ class Arrival(SessionSink, Receiver):
 
     def _cancel(self, event: Cancel) -> None:
         """Deliver a cancel request; the connection closes when PostgreSQL has taken it."""
-        services = self._services
+        services = self.services
         services.stats.cancels_total += 1
         target = services.cancel_keys.find(event.pid, event.key)
         if target is not None:
@@ -171,7 +171,7 @@ class Arrival(SessionSink, Receiver):
             self._close()
 
     async def _start_tls(self) -> None:
-        services = self._services
+        services = self.services
         plain = self._link
         assert isinstance(plain, SocketLink)
         assert self._login is not None
@@ -200,30 +200,30 @@ class Arrival(SessionSink, Receiver):
     def _admit(self, event: Authenticated) -> None:
         self._call_it(user=event.user, tenant=event.tenant_id)
         try:
-            admitted = admit_at_once(self._services, event, self._listener_mode)
+            admitted = admit_at_once(self.services, event, self.listener_mode)
         except ProxyError as error:
             self._reject(error)
             return
         if admitted is None:
             self._send()
-            self._task = asyncio.get_running_loop().create_task(self._admit_later(event))
+            self.task = asyncio.get_running_loop().create_task(self._admit_later(event))
         else:
             self._let_in(event, admitted)
 
     async def _admit_later(self, event: Authenticated) -> None:
-        services = self._services
+        services = self.services
         try:
-            admitted = await admit(services, event, self._listener_mode)
+            admitted = await admit(services, event, self.listener_mode)
         except ProxyError as error:
             self._reject(error)
             return
-        if self._is_over:
+        if self.is_over:
             services.census.leave(event.user, event.tenant_id)
             return
         self._let_in(event, admitted)
 
     def _let_in(self, event: Authenticated, admitted: Admitted) -> None:
-        services = self._services
+        services = self.services
         services.login_deadlines.end(self)
         self._login = None
         self._begin_session(event, admitted)
@@ -235,7 +235,7 @@ class Arrival(SessionSink, Receiver):
         self._go_on()
 
     def _login_timed_out(self) -> None:
-        limit = self._services.limits.login_timeout_s
+        limit = self.services.limits.login_timeout_s
         self._reject(
             LoginTimeout(
                 f"login was not complete within {limit:g} s",
@@ -244,9 +244,9 @@ class Arrival(SessionSink, Receiver):
         )
 
     def _reject(self, error: ProxyError) -> None:
-        if self._is_over:
+        if self.is_over:
             return
-        services = self._services
+        services = self.services
         services.stats.count_refused_login(error)
         if error.kind in _NOT_THE_CLIENTS_FAULT:
             log_proxy_error(self._log, error)

@@ -1,6 +1,8 @@
 """One client connection: the asyncio shell around its session.
 
-It owns the flow of bytes, the timers and the place in the pool's queue; what the bytes mean is the cores' business.
+It owns the flow of bytes, the timers and the place in the pool's queue; what the bytes mean is the cores' business. What
+not every transaction meets is elsewhere: cancels in `cancels.py`, a changed configuration or registry in `changes.py`,
+what is left to do at the end in `leaving.py`.
 """
 
 from __future__ import annotations
@@ -8,35 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from time import monotonic
 from typing import Final
 
 from proxy.client.admission import Admitted, greeting
 from proxy.client.arrival import Arrival, shutting_down
+from proxy.client.cancels import cancel_as_asked, cancel_overdue, drop_held, release_later, send_held
+from proxy.client.changes import ask_whether_to_stay, live_by_new_settings, look_up_again
 from proxy.client.deadlines import Deadline, Limit, farewell
+from proxy.client.leaving import leave
 from proxy.client.login import Authenticated
-from proxy.client.services import RECONFIGURED, ClientServices
+from proxy.client.services import ClientServices
 from proxy.client.session import Session
-from proxy.client.states import State
 from proxy.client.timekeeper import Timekeeper
-from proxy.errors import (
-    InternalError,
-    ProtocolViolation,
-    ProxyError,
-    QueryCanceled,
-    QueryTimeout,
-    ServerLost,
-    TenantMoved,
-)
+from proxy.errors import InternalError, ProtocolViolation, ProxyError, ServerLost
 from proxy.net.links import Link
 from proxy.observe.logs import log_proxy_error, tell
-from proxy.pool.limits import PoolKey
 from proxy.pool.pool import Pool
 from proxy.server.connection import ServerConnection
-from proxy.server.jobs import Recovery
 from proxy.server.ports import ServerPort
-from proxy.tenants.model import PoolMode, Tenant, ensure_available
+from proxy.tenants.model import PoolMode
 from proxy.wire import backend, codes
 
 _TERMINATE_BYTES: Final = 5
@@ -45,25 +38,25 @@ _TERMINATE_BYTES: Final = 5
 class ClientConnection(Arrival):
     """One client, from its first byte to its last."""
 
-    __deletable__ = ("_time",)
+    __deletable__ = ("timekeeper",)
 
     def __init__(self, services: ClientServices, *, is_unix: bool, mode: PoolMode | None = None) -> None:
         super().__init__(services, is_unix=is_unix, mode=mode)
         self._changes = services.registry.changes
-        self._pool: Pool | None = None
-        self._server_pool: Pool | None = None
-        self._server: ServerConnection | None = None
+        self.pool: Pool | None = None
+        self.server_pool: Pool | None = None
+        self.server: ServerConnection | None = None
         self._is_reading = True
         self._server_takes = True
         self._client_takes = True
-        self._cancel_is_on_its_way = False  # one of our own, of which the client knows nothing
-        self._held_cancels: list[Callable[[], None]] = []
-        self._generation = -1
-        self._max_servers = 0  # of the tenant, in one pool; 0: no limit of its own
-        self._cancel_pid = 0
-        self._time: Timekeeper  # from the login on
+        self.cancel_is_on_its_way = False  # one of our own, of which the client knows nothing
+        self.held_cancels: list[Callable[[], None]] = []
+        self.generation = -1
+        self.max_servers = 0  # of the tenant, in one pool; 0: no limit of its own
+        self.cancel_pid = 0
+        self.timekeeper: Timekeeper  # from the login on
         self._must_leave = False  # Gatehouse stops
-        self._must_ask = False  # whether the tenant may keep the server that it holds: the registry has changed
+        self.must_ask = False  # whether the tenant may keep the server that it holds: the registry has changed
         self.admitted: Admitted | None = None
         self.session: Session | None = None
 
@@ -71,8 +64,8 @@ class ClientConnection(Arrival):
 
     def connection_made(self, link: Link, peer: str) -> None:
         """A client connected."""
-        self._services.census.connections.add(self)
-        self._services.census.present.add(self)
+        self.services.census.connections.add(self)
+        self.services.census.present.add(self)
         super().connection_made(link, peer)
 
     def data_received(self, data: bytes) -> None:
@@ -98,7 +91,7 @@ class ClientConnection(Arrival):
             self._fail()
             return
         if session.input_is_full:
-            self._update_reading()
+            self.update_reading()
 
     def _fail(self) -> None:
         """A fault of Gatehouse's own costs one connection, and its client is told."""
@@ -107,35 +100,35 @@ class ClientConnection(Arrival):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
-        self._services.census.present.discard(self)
+        self.services.census.present.discard(self)
         self._end("client closed the connection" if exc is None else f"connection lost: {exc}")
         session, self.session = self.session, None
         if session is not None:
             # All of them refer to each other. The garbage collector would find that out, and everybody would wait.
             session.dissolve()
-            del self._time
+            del self.timekeeper
 
     def pause_writing(self) -> None:
         """The client reads more slowly than PostgreSQL sends."""
         self._client_takes = False
-        if self._server is not None:
-            self._server.set_reading(False)
-        self._update_reading()  # nor shall it ask for what the proxy itself answers
+        if self.server is not None:
+            self.server.set_reading(False)
+        self.update_reading()  # nor shall it ask for what the proxy itself answers
 
     def resume_writing(self) -> None:
         """It has caught up."""
         self._client_takes = True
-        if self._server is not None:
-            self._server.set_reading(True)
-        self._update_reading()
+        if self.server is not None:
+            self.server.set_reading(True)
+        self.update_reading()
 
     def _begin_session(self, event: Authenticated, admitted: Admitted) -> None:
-        services = self._services
+        services = self.services
         self.admitted = admitted
-        self._pool = admitted.pool
-        self._generation = admitted.generation
-        self._max_servers = admitted.tenant.tier.max_server_connections or 0
-        self._cancel_pid, key = services.cancel_keys.issue(self, event.startup.protocol_minor)
+        self.pool = admitted.pool
+        self.generation = admitted.generation
+        self.max_servers = admitted.tenant.tier.max_server_connections or 0
+        self.cancel_pid, key = services.cancel_keys.issue(self, event.startup.protocol_minor)
         session = Session(
             self,
             services.shared,
@@ -147,42 +140,43 @@ class ClientConnection(Arrival):
             admitted.pool.baseline,
         )
         self.session = session
-        self.to_client(self._take_unsent() + greeting(session, self._cancel_pid, key))
-        self._time = Timekeeper(self, session, admitted.terms, services.limits.cancel_timeout_s)
+        self.to_client(self._take_unsent() + greeting(session, self.cancel_pid, key))
+        self.timekeeper = Timekeeper(self, session, admitted.terms, services.limits.cancel_timeout_s)
 
     # SessionSink.
 
     def acquire(self) -> ServerPort | None:
         """A server of the tenant's pool, now or by `granted`."""
         try:
-            return self._acquire()
+            return self.find_server()
         except ProxyError as error:
             if error.severity != "FATAL":  # hang_up reports those
                 self.report(error)
             raise
 
-    def _acquire(self) -> ServerPort | None:
-        session, pool = self.session, self._pool
+    def find_server(self) -> ServerPort | None:
+        """`acquire`, but for the report: whoever calls tells of what this raises."""
+        session, pool = self.session, self.pool
         assert session is not None
         assert pool is not None
         if self._must_leave:
             raise shutting_down()
-        if self._generation != self._changes.number:
-            pool = self._look_up_again(session)
+        if self.generation != self._changes.number:
+            pool = look_up_again(self, session)
             if pool is None:
                 return None
-        self._server_pool = pool
-        server = pool.lend(session.tenant_id, self._max_servers)
+        self.server_pool = pool
+        server = pool.lend(session.tenant_id, self.max_servers)
         if server is None:
-            server = pool.acquire(self, is_timed=self._time.terms.wait_timeout_s is None)
+            server = pool.acquire(self, is_timed=self.timekeeper.terms.wait_timeout_s is None)
         if server is None:
-            self._time.wait_begins()
+            self.timekeeper.wait_begins()
             return None
         return self._hold(server)
 
     def _hold(self, server: ServerPort) -> ServerConnection:
         assert isinstance(server, ServerConnection)
-        self._server = server
+        self.server = server
         server.lend(self)
         self._server_takes = server.takes_bytes
         if not self._client_takes:
@@ -192,16 +186,16 @@ class ClientConnection(Arrival):
     def release(self, server: ServerPort) -> None:
         """The session is done with the server: the pool gets it, once no cancel is on its way to it."""
         assert isinstance(server, ServerConnection)
-        self._server = None
-        self._must_ask = False  # `acquire` does
+        self.server = None
+        self.must_ask = False  # `acquire` does
         self._server_takes = True
-        if len(self._held_cancels):
-            self._drop_held_cancels()
+        if len(self.held_cancels):
+            drop_held(self)
         server.take_back()
-        pool = self._server_pool
+        pool = self.server_pool
         assert pool is not None
         if server.is_being_cancelled:
-            _release_later(pool, server)
+            release_later(pool, server)
         else:
             pool.release(server, 0.0 if self.session is None else self.session.last_activity)
         if self._must_leave:
@@ -209,10 +203,10 @@ class ClientConnection(Arrival):
 
     def hang_up(self, error: ProxyError | None) -> None:
         """Send the error, if any, and end the connection; as from PostgreSQL, in the middle of a row without a word."""
-        if self._is_over:
+        if self.is_over:
             return
         if error is not None:
-            self._services.stats.count_error(error)
+            self.services.stats.count_error(error)
             log_proxy_error(self._log, error)
             if self.session is None or not self.session.is_in_row:
                 self.to_client(backend.error_response(error, severity="FATAL"))
@@ -221,7 +215,7 @@ class ClientConnection(Arrival):
 
     def report(self, error: ProxyError) -> None:
         """Count and log an error; one that comes again and again is logged once a second per tenant."""
-        services = self._services
+        services = self.services
         services.stats.count_error(error)
         held_back = services.complaints.due(f"{self._whose.get('tenant')} {type(error).__name__}")
         if held_back is not None:
@@ -229,42 +223,31 @@ class ClientConnection(Arrival):
 
     def cancel_now(self) -> None:
         """A cancel that was held back may go."""
-        held, self._held_cancels = self._held_cancels, []
-        if held and self._server is not None:
-            self._server.cancel()
-            for done in held:
-                self._server.when_cancels_are_done(done)
-
-    def _drop_held_cancels(self) -> None:
-        """What was to be cancelled is over."""
-        if not self._held_cancels:
-            return
-        held, self._held_cancels = self._held_cancels, []
-        for done in held:
-            done()
+        if self.held_cancels:
+            send_held(self)
 
     def watch(self) -> None:
         """Look after the client's time limits: what begins now has no deadline before this."""
-        self._time.watch()
+        self.timekeeper.watch()
 
     def claim_pin(self) -> bool:
         """Whether the tenant may keep one more server."""
         assert self.session is not None
         tenant = self.session.tenant
-        pins = self._services.census.pins
+        pins = self.services.census.pins
         if pins[tenant.id] >= tenant.tier.max_pinned:
             return False
         pins[tenant.id] += 1
-        if self._server_pool is not None:
-            self._server_pool.counters.pinned += 1
+        if self.server_pool is not None:
+            self.server_pool.counters.pinned += 1
         return True
 
     def unpin(self) -> None:
         """The server is not kept any more."""
         assert self.session is not None
-        self._services.census.pins[self.session.tenant.id] -= 1
-        if self._server_pool is not None:
-            self._server_pool.counters.pinned -= 1
+        self.services.census.pins[self.session.tenant.id] -= 1
+        if self.server_pool is not None:
+            self.server_pool.counters.pinned -= 1
 
     # Waiter.
 
@@ -274,22 +257,17 @@ class ClientConnection(Arrival):
         assert self.session is not None
         return self.session.tenant_id
 
-    @property
-    def max_servers(self) -> int:
-        """The tenant's limit in one pool."""
-        return self._max_servers
-
     def granted(self, server: ServerPort) -> None:
         """The pool has a server."""
         session = self.session
         assert session is not None
-        session.stats.wait_seconds.observe(monotonic() - self._time.waits_since)
+        session.stats.wait_seconds.observe(monotonic() - self.timekeeper.waits_since)
         try:
             session.granted(self._hold(server))
         except Exception:
             self._fail()
             return
-        self._update_reading()
+        self.update_reading()
 
     def refused(self, error: ProxyError) -> None:
         """The pool has none."""
@@ -297,7 +275,7 @@ class ClientConnection(Arrival):
         if error.severity != "FATAL":  # hang_up reports those
             self.report(error)
         self.session.refused(error)
-        self._update_reading()
+        self.update_reading()
 
     def still_waiting(self, waited_s: float) -> None:
         """Tell the client why nothing happens."""
@@ -321,15 +299,15 @@ class ClientConnection(Arrival):
             self._fail()
             return
         if not self._is_reading:
-            self._update_reading()
-        if self._must_ask:
-            self._ask_whether_to_stay()
+            self.update_reading()
+        if self.must_ask:
+            ask_whether_to_stay(self)
 
     def server_lost(self, error: ServerLost) -> None:
         """The server died; only its own client is told, and nothing is tried again: it may have run."""
-        server, self._server = self._server, None
+        server, self.server = self.server, None
         session = self.session
-        if session is None or self._is_over:
+        if session is None or self.is_over:
             return
         error.log_context.setdefault("tenant", session.tenant.id)
         # PostgreSQL's own farewell (57P01 and the like) has been passed on already.
@@ -339,7 +317,7 @@ class ClientConnection(Arrival):
     def server_can_write(self, ready: bool) -> None:
         """Flow control towards PostgreSQL."""
         self._server_takes = ready
-        self._update_reading()
+        self.update_reading()
 
     # Control.
 
@@ -348,21 +326,7 @@ class ClientConnection(Arrival):
 
         As with PostgreSQL, whoever cancelled and saw that connection close may send the next query in safety.
         """
-        session = self.session
-        if session is None or self._is_over:
-            done()
-            return
-        if session.state == State.WAITING and self._server_pool is not None:
-            self._server_pool.forget(self)
-            session.refused(QueryCanceled("canceling statement due to user request"))
-        elif self._server is not None and session.state in (State.BUSY, State.BATCH, State.COPY_IN):
-            if session.cancel_is_held:
-                self._held_cancels.append(done)
-            else:
-                self._server.cancel()
-                self._server.when_cancels_are_done(done)
-            return
-        done()
+        cancel_as_asked(self, done)
 
     def shut_down(self, *, at_once: bool = False) -> None:
         """Gatehouse stops: end the connection now if nothing is lost by it, or in any case."""
@@ -372,108 +336,17 @@ class ClientConnection(Arrival):
         elif at_once or self.session.is_between_transactions:
             self.hang_up(shutting_down())
 
-    def _look_up_again(self, session: Session) -> Pool | None:
-        """The registry changed: the tenant may live elsewhere now, or may not be served any more."""
-        services = self._services
-        tenant = services.registry.cached(session.tenant.id)
-        if tenant is None:
-            self._server_pool = None
-            self._time.wait_begins()
-            self._task = asyncio.get_running_loop().create_task(self._look_up_and_acquire(session))
-            return None
-        ensure_available(tenant)
-        # The pool can be another one though the tenant is the same: its cluster has a new login.
-        self._pool = services.pools.pool(services.pool_key(tenant, session.limits.mode))
-        self._take_over(tenant, session)
-        return self._pool
-
-    def _take_over(self, tenant: Tenant, session: Session) -> None:
-        """The tenant as the registry has it now; only between transactions."""
-        self._generation = self._changes.number
-        if tenant != session.tenant:
-            session.change_tenant(tenant, self._services.policy(tenant, session.limits.mode))
-            self._max_servers = tenant.tier.max_server_connections or 0
-            self._renew_terms(session)
-
     def configuration_changed(self) -> None:
         """Other settings are in force, and the registry may say something else of the tenant."""
-        session = self.session
-        if session is None or self._is_over:
-            return
-        self._renew_terms(session)
-        if self._server is not None:
-            self._must_ask = True
-            self._ask_whether_to_stay()
+        live_by_new_settings(self)
 
-    def _renew_terms(self, session: Session) -> None:
-        """Limits count at once, for what runs as well; the pool mode is the client's for as long as it stays."""
-        assert self.admitted is not None
-        terms = self._services.terms(self.admitted.user, session.tenant.tier, self._listener_mode)
-        session.limits = replace(terms.session, mode=session.limits.mode)
-        self._time.renew(terms, self._services.limits.cancel_timeout_s)
-
-    def _ask_whether_to_stay(self) -> None:
-        """A client that keeps its server beyond a transaction asks for none: what holds for others then, holds now."""
-        session, server = self.session, self._server
-        if session is None or server is None or self._is_over:
-            self._must_ask = False
-            return
-        if not session.is_between_transactions:
-            return  # PostgreSQL's next bytes bring us back here
-        tenant = self._services.registry.cached(session.tenant.id)
-        if tenant is None:
-            if self._task is None or self._task.done():
-                self._task = asyncio.get_running_loop().create_task(self._look_up_and_ask(session))
-            return
-        self._must_ask = False
-        try:
-            self._stay(tenant, session, server)
-        except ProxyError as error:
-            self.hang_up(error)
-
-    def _stay(self, tenant: Tenant, session: Session, server: ServerConnection) -> None:
-        """Go on with the server, as the tenant is now. Raises ProxyError where that can not be."""
-        ensure_available(tenant)
-        key = self._services.pool_key(tenant, session.limits.mode)
-        is_elsewhere = tenant.placement != session.tenant.placement or key != self._pool_key()
-        if is_elsewhere or server.unusable_because() == RECONFIGURED:
-            raise TenantMoved(
-                f'terminating connection: tenant "{tenant.id}" has moved', hint="Connect again.", tenant=tenant.id
-            )
-        self._take_over(tenant, session)
-
-    def _pool_key(self) -> PoolKey | None:
-        return None if self._server_pool is None else self._server_pool.key
-
-    async def _look_up_and_ask(self, session: Session) -> None:
-        try:
-            await self._services.registry.lookup(session.tenant.id)
-        except ProxyError as error:
-            # In a transaction it may end that first, and is asked again.
-            if self._server is not None and session.is_between_transactions:
-                self.hang_up(error)
-            return
-        self._ask_whether_to_stay()
-
-    async def _look_up_and_acquire(self, session: Session) -> None:
-        try:
-            await self._services.registry.lookup(session.tenant.id)
-            if self._is_over or session.state != State.WAITING:
-                return
-            server = self._acquire()
-        except ProxyError as error:
-            self.refused(error)
-            return
-        if server is not None:
-            session.granted(server)
-        self._update_reading()
-
-    def _update_reading(self) -> None:
+    def update_reading(self) -> None:
+        """Read from the client if server, client and session can take what comes, else not."""
         session = self.session
         if session is None or self._link is None:
             return
         takes = self._server_takes and self._client_takes
-        wanted = takes and not self._cancel_is_on_its_way and not session.input_is_full
+        wanted = takes and not self.cancel_is_on_its_way and not session.input_is_full
         if wanted == self._is_reading:
             return
         self._is_reading = wanted
@@ -483,33 +356,19 @@ class ClientConnection(Arrival):
 
     def time_is_up(self, deadline: Deadline) -> None:
         """A limit is reached."""
-        session, server = self.session, self._server
-        if session is None or self._is_over:
+        session, server = self.session, self.server
+        if session is None or self.is_over:
             return
-        self._services.stats.timeouts[deadline.limit.value] += 1
-        if deadline.limit is not Limit.QUERY or server is None:
-            self.hang_up(farewell(deadline, session.pinned))
-            return
-        error = QueryTimeout("canceling statement due to query timeout")
-        self.report(error)
-        server.ledger.cancel_error = error
-        # The query may end by itself meanwhile, and what the client asks then must not be hit.
-        self._cancel_is_on_its_way = True
-        self._update_reading()
-        if session.cancel_is_held:
-            self._held_cancels.append(self._cancel_has_arrived)
+        self.services.stats.timeouts[deadline.limit.value] += 1
+        if deadline.limit is Limit.QUERY and server is not None:
+            cancel_overdue(self, session, server)
         else:
-            server.cancel()
-            server.when_cancels_are_done(self._cancel_has_arrived)
-
-    def _cancel_has_arrived(self) -> None:
-        self._cancel_is_on_its_way = False
-        self._update_reading()
+            self.hang_up(farewell(deadline, session.pinned))
 
     def waited_in_vain(self, wait_s: float) -> None:
         """The client's own limit on waiting is reached."""
-        pool = self._server_pool
-        error = None if pool is None or self._is_over else pool.give_up(self, wait_s)
+        pool = self.server_pool
+        error = None if pool is None or self.is_over else pool.give_up(self, wait_s)
         if error is not None:
             self.refused(error)
 
@@ -517,60 +376,19 @@ class ClientConnection(Arrival):
 
     def _end(self, reason: str) -> None:
         """Give back everything; called once."""
-        if self._is_over:
+        if self.is_over:
             return
-        self._is_over = True
-        services = self._services
+        self.is_over = True
+        services = self.services
         services.census.connections.discard(self)
         if self._is_in_handshake:
             services.census.present.discard(self)  # nobody hears the link yet
         services.login_deadlines.end(self)
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
+        if self.task is not None and self.task is not asyncio.current_task():
+            self.task.cancel()
         session = self.session
         if session is None:
             return
-        self._time.stop()
-        services.cancel_keys.revoke(self._cancel_pid)
-        if self.admitted is not None:
-            services.census.leave(self.admitted.user, self.admitted.tenant.id)
-        if session.state == State.WAITING and self._server_pool is not None:
-            self._server_pool.forget(self)
-        if session.pinned:
-            self.unpin()
-        self._abandon_server(session)
-        self._drop_held_cancels()
+        leave(self, session)
         if services.audit.writes_logins:
             tell(logging.INFO, "client disconnected", {**self._whose, "reason": self._ending or reason})
-
-    def _abandon_server(self, session: Session) -> None:
-        """The client left while it held a server: a rollback saves the server, if it can be saved."""
-        in_copy, owes_sync, mid_frame = session.is_in_copy, session.owes_sync, session.is_mid_frame
-        if session.keeps and self._server is not None:
-            self._server.taint = 2
-        session.detach()
-        server, self._server = self._server, None
-        pool = self._server_pool
-        if server is None or pool is None:
-            return
-        if mid_frame:
-            server.close("client left in mid-message")
-            pool.discard(server, "client left in mid-message")
-            return
-
-        pool.counters.recovering += 1
-
-        def done(recovered: bool) -> None:
-            pool.counters.recovering -= 1
-            if not recovered:
-                pool.discard(server, "not recovered")
-            elif not server.when_cancels_are_done(lambda: pool.release(server)):
-                pool.release(server)
-
-        recovery = Recovery(in_copy=in_copy, owes_sync=owes_sync, done=done)
-        server.recover(recovery, self._services.limits.recovery_timeout_s)
-
-
-def _release_later(pool: Pool, server: ServerConnection) -> None:
-    """A function of its own, because a closure in `release` would be made every time."""
-    server.when_cancels_are_done(lambda: pool.release(server))
