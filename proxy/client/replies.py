@@ -15,6 +15,7 @@ from proxy.errors import ContextFailed, ProxyError
 from proxy.guard.encodings import is_safe_encoding
 from proxy.guard.statements import Statement
 from proxy.server.expected import READY_BYTES
+from proxy.server.parameters import absorb
 from proxy.server.prepared import Prepared
 from proxy.server.units import DROP, Capture, Description, Effect, Eviction, LocalReply, ParseRecord
 from proxy.wire import backend, codes
@@ -236,7 +237,7 @@ class Replies:
             return
         at_end = dict(reported)
         has_all = session.is_session or server.followed is session.context.lasting
-        server.parameters = server.ledger.absorb_reported(parameters, session.context.reported if has_all else ())
+        server.parameters = absorb(reported, parameters, session.context.reported if has_all else ())
         session.baseline = server.parameters
         self.report_view(out)
         if at_end and not changed and server.parameters is parameters and len(out) == said:

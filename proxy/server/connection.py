@@ -16,7 +16,7 @@ from proxy.net.links import Link, Receiver
 from proxy.net.timers import TICK_S, no_later
 from proxy.server.jobs import DISCARD, Job, Recovery, ResetJob
 from proxy.server.ledger import Ledger
-from proxy.server.parameters import shared
+from proxy.server.parameters import absorb, shared
 from proxy.server.ports import ServerPort, ServerUser
 from proxy.server.prepared import PreparedOnServer
 from proxy.wire import codes, frontend
@@ -283,7 +283,7 @@ class IdleUser(Job):
         while ledger.advance():
             pass
         ledger.out.clear()
-        self._held.parameters = ledger.absorb_reported(self._held.parameters)
+        self._held.parameters = absorb(ledger.reported, self._held.parameters)
         if ledger.failed:
             # An error that nobody asked for is a farewell: 57P01 and the like.
             self._held.give_up("server error", ServerLost("PostgreSQL ended the connection"))

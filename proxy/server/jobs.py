@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import ProxyError, ServerLost
+from proxy.server.parameters import absorb
 from proxy.server.ports import ServerUser
 from proxy.server.units import EXECUTE, QUERY, SYNC, Capture, Description, Effect, Eviction, LocalReply, ParseRecord
 from proxy.wire import backend, codes, frontend
@@ -154,7 +155,7 @@ class QueryJob(Job):
             return
         while ledger.advance():
             pass
-        server.parameters = ledger.absorb_reported(server.parameters)
+        server.parameters = absorb(ledger.reported, server.parameters)
         data = b"".join(self._received)
         self._read(data)
         outcome = self._outcome
@@ -285,7 +286,7 @@ class Recovery(Job):
             pass
         ledger.out.clear()
         if ledger.status == codes.IDLE:
-            server.parameters = ledger.absorb_reported(server.parameters)
+            server.parameters = absorb(ledger.reported, server.parameters)
         if ledger.is_settled:
             self._roll_back(server)
 

@@ -6,10 +6,15 @@ told, are alike in it.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
+
+from proxy.context.context import FOLLOWED
 
 _MOST_KNOWN: Final = 1000
 """There is one for each kind of server, and of login; what is forgotten is only held twice, and told once more."""
+
+_FOLLOWED: Final = frozenset(name.encode() for name in FOLLOWED)
 
 _known: Final[dict[frozenset[tuple[bytes, bytes]], dict[bytes, bytes]]] = {}
 
@@ -23,3 +28,19 @@ def shared(parameters: dict[bytes, bytes]) -> dict[bytes, bytes]:
             _known.clear()
         known = _known[key] = dict(parameters)
     return known
+
+
+def absorb(
+    reported: dict[bytes, bytes], parameters: dict[bytes, bytes], given: Container[bytes] = ()
+) -> dict[bytes, bytes]:
+    """Outside a transaction: what was `reported` is the server's own value now. Returns its `parameters` with that.
+
+    Except what a server's session is `given`, or gets to follow its client: that says nothing about the server.
+    """
+    changed = {
+        name: value
+        for name, value in reported.items()
+        if name not in _FOLLOWED and name not in given and parameters.get(name) != value
+    }
+    reported.clear()
+    return shared({**parameters, **changed}) if changed else parameters

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from proxy.errors import ContextFailed, ContextProtected, ProtocolViolation, ProxyError
 from proxy.server.ledger import Ledger
+from proxy.server.parameters import absorb
 from proxy.server.units import (
     BIND,
     CLOSE,
@@ -396,7 +397,7 @@ def test_reported_parameters_are_kept_for_the_session_to_judge() -> None:
     replies = complete("SET") + status("TimeZone", "UTC") + status("default_transaction_read_only", "on") + ready("I")
     assert seen(ledger, replies) == complete("SET") + ready("I")
     parameters = {b"TimeZone": b"GMT", b"DateStyle": b"ISO"}
-    parameters = ledger.absorb_reported(parameters)
+    parameters = absorb(ledger.reported, parameters)
     assert parameters == {b"TimeZone": b"UTC", b"DateStyle": b"ISO"}
     assert not ledger.reported
 
@@ -446,6 +447,23 @@ def test_another_message_that_is_huge_is_a_protocol_violation_before_it_is_recei
 
 
 # What a server can not mean.
+
+
+@pytest.mark.parametrize("code", b"TCIHcVDd12n3sGt")
+def test_a_reply_that_is_owed_to_nobody_reaches_nobody(code: int) -> None:
+    ledger, _ = ledger_of([])
+    ledger.feed(frame(code, bytes(4)))
+    with pytest.raises(ProtocolViolation, match="unasked"):
+        ledger.advance()
+    assert not ledger.out
+
+
+def test_a_row_that_is_owed_to_nobody_is_not_waited_for() -> None:
+    """Its rest could come when somebody is owed rows."""
+    ledger, _ = ledger_of([])
+    ledger.feed(row(bytes(100))[:10])
+    with pytest.raises(ProtocolViolation, match="unasked"):
+        ledger.advance()
 
 
 @pytest.mark.parametrize(
