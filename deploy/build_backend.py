@@ -80,6 +80,7 @@ HOT_MODULES: Final = (
     "proxy/pool/backoff.py",
     "proxy/pool/budget.py",
     "proxy/pool/core.py",
+    "proxy/pool/patience.py",
     "proxy/pool/pool.py",
     "proxy/client/states.py",
     "proxy/client/ports.py",

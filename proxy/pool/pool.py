@@ -1,6 +1,7 @@
-"""One pool at work: asks the core what to do and does it, with servers, clients and one timer.
+"""One pool at work: asks the core what to do and does it, with servers and clients.
 
 Everything here is synchronous; opening a server is the manager's, which reports back with `opened` or `open_failed`.
+Who waits too long, or need not wait at all, is told by `patience.py`.
 
 Re-entrancy: a client or a server may call back at any point. Whatever arrives while decisions are being performed only
 changes the books, and the loop under way (`_settle`) sees it in its next decision. While that loop runs, or is due to
@@ -18,7 +19,8 @@ from proxy.pool import refusals
 from proxy.pool.budget import ClusterBudget
 from proxy.pool.core import Decision, Grant, Later, NeedRoom, Open, PoolCore, RefuseAll, Reset
 from proxy.pool.limits import PoolKey, PoolLimits
-from proxy.pool.ports import CallLater, Timer, Waiter
+from proxy.pool.patience import Patience
+from proxy.pool.ports import CallLater, Waiter
 from proxy.pool.slots import Slot, SlotState
 from proxy.pool.stats import PoolCounters, snapshot
 from proxy.server.ports import ServerPort
@@ -55,9 +57,7 @@ class Pool:
         self._warming_since = 0.0
         self._lost_at = 0.0
         self._warmers: list[Callable[[ProxyError | None], None]] = []
-        self._refusals: dict[Waiter, ProxyError] = {}
-        self._timer: Timer | None = None
-        self._timer_at = 0.0
+        self._patience = Patience(key, self._core, self.counters, now, call_later, self._settle)
         self._is_unsettled = False
         self._is_settling = False
 
@@ -72,9 +72,9 @@ class Pool:
         if server is not None:
             return server
         now = self._now()
-        error = self._reason_to_refuse(now)
+        error = self._patience.reason_to_refuse(now)
         if error is not None:
-            self._refuse_soon(waiter, error)
+            self._patience.refuse_soon(waiter, error)
             return None
         self.counters.waits += 1
         self._core.queue.join(waiter, now, is_timed=is_timed)
@@ -89,7 +89,7 @@ class Pool:
 
     def forget(self, waiter: Waiter) -> None:
         """The client wants no server any more; if it holds one already, it must release that."""
-        if self._refusals.pop(waiter, None) is None and self._core.leave(waiter):
+        if not self._patience.take_back(waiter) and self._core.leave(waiter):
             self._settle()
 
     def give_up(self, waiter: Waiter, waited_s: float) -> ProxyError | None:
@@ -97,8 +97,7 @@ class Pool:
         ticket = self._core.queue.find(waiter)
         if ticket is None:
             return None
-        error = refusals.wait_timed_out(self.key, self._core, ticket.line, waited_s)
-        self.counters.wait_timeouts += 1
+        error = self._patience.timed_out(ticket, waited_s)
         self.forget(waiter)
         return error
 
@@ -195,7 +194,7 @@ class Pool:
     def configure(self, limits: PoolLimits) -> None:
         """Take over new settings; servers that are too many are closed when they are idle."""
         self._core.configure(limits)
-        self._stop_timer()
+        self._patience.stop_timer()
         self.maintain()
 
     def maintain(self) -> None:
@@ -216,10 +215,10 @@ class Pool:
         self._core.is_draining = True
         error = refusals.shutting_down()
         self._end_warming(error)
-        self._refuse_all(error)
+        self._patience.refuse_all(error)
         for slot in list(self._core.idle):
             self._close(slot, "draining")
-        self._stop_timer()
+        self._patience.stop_timer()
         if not self.size:
             self._on_empty()
 
@@ -292,7 +291,7 @@ class Pool:
             self._is_unsettled = not is_done
             if not is_done:
                 self._call_later(0.0, self._settle)
-        self._rearm()
+        self._patience.rearm()
 
     def _perform(self, decision: Decision) -> bool:
         """Do it; False = nothing more can be done now."""
@@ -305,7 +304,7 @@ class Pool:
         elif isinstance(decision, NeedRoom):
             return not self._budget.is_starving(self) and self._budget.make_room(self, self._now())
         elif isinstance(decision, RefuseAll):
-            self._refuse_all(decision.error)
+            self._patience.refuse_all(decision.error)
         else:
             return False
         return True
@@ -363,72 +362,11 @@ class Pool:
             self._on_empty()
         return True
 
-    # --- refusing and telling
-
-    def _reason_to_refuse(self, now: float) -> ProxyError | None:
-        core = self._core
-        if core.is_draining:
-            return refusals.shutting_down()
-        if 0 < core.limits.max_waiting <= core.queue.waiting:
-            return refusals.queue_full(self.key, core)
-        return self._core.hopeless(now)
-
-    def _refuse_soon(self, waiter: Waiter, error: ProxyError) -> None:
-        self._refusals[waiter] = error
-        self.counters.refused += 1
-        self._call_later(0.0, partial(self._deliver_refusal, waiter))
-
-    def _deliver_refusal(self, waiter: Waiter) -> None:
-        error = self._refusals.pop(waiter, None)
-        if error is not None:
-            waiter.refused(error)
-
-    def _refuse_all(self, error: ProxyError) -> None:
-        for waiter in list(self._core.queue):
-            if self._core.leave(waiter):
-                self.counters.refused += 1
-                waiter.refused(error)
-
     def _end_warming(self, error: ProxyError | None) -> None:
         warmers, self._warmers = self._warmers, []
         self._core.is_warming = False
         for done in warmers:
             done(error)
-
-    def _rearm(self) -> None:
-        """Have the pool's one timer fire when something falls due, or before."""
-        core = self._core
-        is_in_order = not (core.backoff.is_failing or core.queue.has_untimed)
-        if not core.queue.waiting or (self._timer is not None and is_in_order):
-            return  # whoever came after the timer was set falls due after it
-        now = self._now()
-        at = core.next_event(now)
-        if at is None or (self._timer is not None and self._timer_at <= at):
-            return
-        self._stop_timer()
-        self._timer_at = at
-        self._timer = self._call_later(max(0.001, at - now), self._on_timer)
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        now = self._now()
-        limits, queue = self._core.limits, self._core.queue
-        wait_s = limits.wait_timeout_s
-        while wait_s and (ticket := queue.oldest_timed()) and ticket.arrived + wait_s <= now:
-            error = refusals.wait_timed_out(self.key, self._core, ticket.line, wait_s)
-            self._core.leave(ticket.waiter)
-            self.counters.wait_timeouts += 1
-            ticket.waiter.refused(error)
-        notify_s = limits.query_wait_notify_s
-        while notify_s and (ticket := queue.oldest_unnotified()) and ticket.arrived + notify_s <= now:
-            queue.mark_notified(ticket)
-            ticket.waiter.still_waiting(now - ticket.arrived)
-        self._settle()
 
 
 def _raise(error: Exception) -> None:

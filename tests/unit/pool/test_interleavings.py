@@ -271,7 +271,7 @@ class Interleavings(RuleBasedStateMachine):
     def every_waiting_client_is_known(self) -> None:
         if not hasattr(self, "pools"):
             return
-        known = {client for pool in self.pools for client in [*pool._core.queue, *pool._refusals]}
+        known = {client for pool in self.pools for client in [*pool._core.queue, *pool._patience.refusals]}
         assert set(self.waiting()) <= known
 
     def teardown(self) -> None:
