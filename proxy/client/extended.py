@@ -14,7 +14,7 @@ from proxy.client.executing import execute
 from proxy.client.failed_block import answer_in_failed_block
 from proxy.client.mending import BeginFirst, CheckFirst
 from proxy.client.names import ends_of_names, portal_name
-from proxy.client.objections import objection_to_size
+from proxy.client.objections import objection_to_encoding, objection_to_size
 from proxy.client.opening import BEGIN_UNITS, note_begin, run_begin
 from proxy.client.preparing import (
     begin_segment,
@@ -255,7 +255,7 @@ class ExtendedProtocol:
         if not sizes:
             return
         sizes = {**self._bytes_set, **sizes}
-        error = objection_to_size(self.session, sizes)
+        error = objection_to_size(self.session, sizes) or objection_to_encoding(self.session, sizes)
         if error is not None:
             raise error
         self._bytes_set = sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from proxy.errors import FeatureRefused, LimitExceeded, LoginRefused, ProxyError
@@ -39,6 +40,19 @@ def objection_to_size(session: Session, sizes: dict[str, int]) -> ProxyError | N
         f"a client's settings may take {limit} bytes together",
         hint="Each of its transactions carries them. Set less, or raise limits.max_session_settings_size.",
     )
+
+
+def objection_to_encoding(session: Session, changed: Collection[str]) -> ProxyError | None:
+    """The error that it deserves to change client_encoding under values that were given in another one."""
+    if "client_encoding" not in changed:
+        return None
+    for name, parts in session.settings.current().items():
+        if not all(part.isascii() for part in parts):
+            return FeatureRefused(
+                f'client_encoding can not be changed while "{name}" is set to a value with characters beyond ASCII',
+                hint=f"RESET {name} first, and set it again afterwards.",
+            )
+    return None
 
 
 def objection_to_move(settings: ClientSettings, policy: GuardPolicy) -> ProxyError | None:

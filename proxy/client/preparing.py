@@ -91,7 +91,7 @@ def make_room(extended: ExtendedProtocol, server: ServerPort, name: bytes) -> No
     surplus = server.prepared.add(name)
     if surplus is not None:
         extended.send(close_statement(surplus), CLOSE | DROP | NOTED)
-        server.ledger.notes.append(Eviction(surplus))
+        server.ledger.notes.append(Eviction(surplus, extended.own.next_order()))
 
 
 def parsable(extended: ExtendedProtocol, server: ServerPort, name: bytes, statement: Statement) -> Statement:

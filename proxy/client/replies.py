@@ -35,19 +35,20 @@ def _reads_safely(reported: dict[bytes, bytes]) -> bool:
 class Replies:
     """The session as its server's `LedgerOwner`."""
 
-    __slots__ = ("_changed", "_has_told", "_session", "_touched", "unheard")
+    __slots__ = ("_changed", "_has_told", "_reported", "_session", "_touched", "unheard")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._changed = False
         self._has_told = False  # the client of a parameter, in this transaction
         self._touched: set[str] = set()  # settings changed since the last ReadyForQuery
+        self._reported: dict[bytes, bytes] | None = None  # in this transaction, of what is not the client's own
         self.unheard = Unheard()
 
     @property
     def has_news(self) -> bool:
         """Whether the client may have to be told of settings at the end of its transaction."""
-        return self._changed or self._has_told or len(self._touched) > 0
+        return self._changed or self._has_told or len(self._touched) > 0 or self._reported is not None
 
     # LedgerOwner.
 
@@ -220,6 +221,8 @@ class Replies:
             session.must_end = True
         if status != codes.IDLE:
             own = session.context.reported
+            if reported:
+                self._keep_reported(reported, own)
             for name, value in reported.items():
                 if (status == codes.FAILED or not session.progress.in_place) and value == server.parameters.get(name):
                     # The context went with its transaction; to the client it holds all the time.
@@ -233,15 +236,31 @@ class Replies:
         self._touched.clear()
         changed = self.end_transaction(failed=server.ledger.failed)
         parameters = server.parameters
+        if self._reported is not None:
+            # PostgreSQL says what a transaction takes back, so what it does not say again stays.
+            reported = {**self._reported, **reported}
+            self._reported = None
         if not reported and not changed and not self._has_told and parameters is session.baseline:
             return
         at_end = dict(reported)
         has_all = session.is_session or server.followed is session.context.lasting
         server.parameters = absorb(reported, parameters, session.context.reported if has_all else ())
+        server.ledger.reported.clear()
+        if server.parameters is not parameters and not has_all:
+            server.taint = (
+                2  # by the server's configuration, or by code that nobody saw, which may have set more than that
+            )
         session.baseline = server.parameters
         self.report_view(out)
         if at_end and not changed and server.parameters is parameters and len(out) == said:
             self.unheard.keep_end(session.context, parameters, at_end)
+
+    def _keep_reported(self, reported: dict[bytes, bytes], own: dict[bytes, bytes]) -> None:
+        for name, value in reported.items():
+            if name not in own:
+                if self._reported is None:
+                    self._reported = {}
+                self._reported[name] = value
 
     def with_view(self, answer: bytes, server: ServerPort) -> bytes:
         """The end of a transaction, as `answer` has it, on a server that is not as the client was told."""

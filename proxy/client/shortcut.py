@@ -65,8 +65,6 @@ _END_SHAPES: Final[list[tuple[int, tuple[int, ...]]]] = [
     (DESCRIBED_ANSWER, (BIND, DESCRIBE, EXECUTE | NOTED, SYNC)),
 ]
 """The answer to expect and the units of a batch that ends a transaction, by DESCRIBED."""
-_BEHIND_TEXT_OF_PARSE: Final = 3
-"""A NUL, and that no parameter's type is told."""
 _END_UNITS: Final = (STATEMENT | NOTED, QUERY)
 """The same of a Query."""
 
@@ -323,9 +321,9 @@ class Shortcut:
         """As `_batch`, of a statement that is no unremarkable query."""
         verdict = statement.verdict
         if verdict.can_be_deferred:
-            text = statement.text
-            takes_none = len(statement.body) == len(text) + _BEHIND_TEXT_OF_PARSE
-            return takes_none and data[name_end + 1 : bind_end] in _NO_PARAMETERS and self._begin(text, _BOUND[shape])
+            if statement.has_types or data[name_end + 1 : bind_end] not in _NO_PARAMETERS:
+                return False
+            return self._begin(statement.text, _BOUND[shape])
         server = self._server_to_end()
         if not verdict.ends_block or server is None or not self._is_current(statement, shape):
             return False

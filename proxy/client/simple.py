@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from proxy.client.deferral import begin_for_real, defer, end_block, fail_block, may_defer
-from proxy.client.objections import objection, objection_to_size
+from proxy.client.objections import objection, objection_to_encoding, objection_to_size
 from proxy.client.preparing import begin_segment, inject_query
 from proxy.client.rewrite import (
     BARE,
@@ -59,10 +59,12 @@ class SimpleProtocol:
         text = message[5:-1]
         verdict = session.shared.verdicts.verdict(text)
         if verdict.needs_rules or verdict.has_transaction_control:
+            sizes = bytes_set(verdict.statements)
             error = (
                 judge(verdict, session.policy)
                 or objection(session, verdict, in_batch=False)
-                or objection_to_size(session, bytes_set(verdict.statements))
+                or objection_to_size(session, sizes)
+                or objection_to_encoding(session, sizes)
             )
             if error is not None:
                 reader.take_frame()

@@ -36,6 +36,8 @@ def _take_note(ledger: Ledger, reply: bytes) -> bytes:
     elif isinstance(note, Effect):
         if reply[0] == codes.COMMAND_COMPLETE:
             ledger.owner.statement_completed(note, reply[5:-1])
+        elif reply[0] == codes.PORTAL_SUSPENDED:  # a set_config() that was asked for one row
+            ledger.owner.statement_completed(note, b"")
         if note.tag is not None:
             return backend.command_complete(note.tag)
     return reply

@@ -96,7 +96,7 @@ def _skip_to_sync(ledger: Ledger) -> bool:
     while units and units[0] & KIND < SYNC:
         if units.popleft() & NOTED:
             note = ledger.notes.popleft()
-            undone.append((note.order if isinstance(note, LocalReply) else 0, note))
+            undone.append((note.order if isinstance(note, LocalReply | Eviction) else 0, note))
     # The last thing done is the first to be undone: a name may have been closed and defined anew.
     for _, record in sorted(undone, key=_by_order, reverse=True):
         _undo(ledger, record)

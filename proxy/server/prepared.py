@@ -13,6 +13,9 @@ from typing import Generic, TypeVar
 from proxy.wire import codes, frontend
 from proxy.wire.buffer import frame
 
+_NO_TYPES = b"\0\0\0"
+"""Behind the text of a Parse: its end, and that no parameter's type is told."""
+
 V = TypeVar("V")
 
 
@@ -22,8 +25,8 @@ class Prepared(Generic[V]):
     `plan_key` is the catalog's, None for one client's own. `verdict` is the guard's; `parse` is the Parse frame under the
     server's name, `parse_unnamed` the same without one.
     `note` is whatever its user wants to know of it when it is run. `version` is the catalog's schema_version when it was
-    first met. `columns` and `types` (of parameters) are what clients were told, None while nobody was; `is_outdated`: it
-    would be something else if it was parsed today.
+    first met. `has_types`: the client gave its parameters some. `columns` and `types` (of parameters) are what clients were
+    told, None while nobody was; `is_outdated`: it would be something else if it was parsed today.
     """
 
     __slots__ = (
@@ -31,6 +34,7 @@ class Prepared(Generic[V]):
         "_head",
         "_head_for",
         "columns",
+        "has_types",
         "is_outdated",
         "note",
         "parse",
@@ -51,6 +55,7 @@ class Prepared(Generic[V]):
         self.types: bytes | None = None
         self.is_outdated = False
         self._body = body
+        self.has_types = len(body) > body.find(0) + len(_NO_TYPES)
         self.verdict = verdict
         self.note: object | None = None
         self.parse = frame(codes.PARSE, server_name + b"\0" + body)

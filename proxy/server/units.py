@@ -73,12 +73,13 @@ class LocalReply:
 
 
 class Eviction:
-    """A Close of the proxy's own, for a statement that made room on the server."""
+    """A Close of the proxy's own, for a statement that made room on the server; `order` as above."""
 
-    __slots__ = ("server_name",)
+    __slots__ = ("order", "server_name")
 
-    def __init__(self, server_name: bytes) -> None:
+    def __init__(self, server_name: bytes, order: int = 0) -> None:
         self.server_name = server_name
+        self.order = order
 
 
 class Refusal:
