@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.client.rewrite import Kind, Substitute, captures_of, changes_parsing, set_locally
 from proxy.context import quoting
 from proxy.errors import InTransaction
-from proxy.server.units import BIND, DROP, EXECUTE, NOTED, PARSE, Capture, Effect, ParseRecord
+from proxy.server.units import BIND, CLOSE, DROP, EXECUTE, NOTED, PARSE, Capture, Effect, ParseRecord
 from proxy.wire import codes, frontend
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _RESETS: Final = (Kind.RESET_ALL, Kind.DISCARD_ALL)
 _MAY_COMMIT: Final = frozenset({"CALL", "DO"})
+_NO_LIMIT: Final = bytes(4)
+_PORTAL: Final = b"gatehouse_value"
 _BEHIND_PORTAL_BYTES: Final = 5
 """Of an Execute: the end of the portal's name, and a number of rows."""
 
@@ -65,8 +67,10 @@ def _execute_substitute(
     if effect.is_rewritten and single is not None and single.kind == Kind.SET_CHARACTERISTICS:
         _run_all_unseen(extended, substitute.texts[:-1])
     captures = substitute.captures if single is None else captures_of(single, bound)
+    # A portal that was asked for some rows may be executed again: the unnamed one must stay what it is.
+    portal = b"" if message[-4:] == _NO_LIMIT else _PORTAL
     for name in captures:
-        _capture(extended, name)
+        _capture(extended, name, portal)
 
 
 def _follow(extended: ExtendedProtocol, single: SqlStatement, bound: tuple[str | None, ...] | None) -> None:
@@ -102,17 +106,19 @@ def _run_all_unseen(extended: ExtendedProtocol, texts: tuple[bytes, ...]) -> Non
         extended.send(frontend.execute(b""), EXECUTE | DROP)
 
 
-def _run_unseen(extended: ExtendedProtocol, sql: bytes) -> None:
+def _run_unseen(extended: ExtendedProtocol, sql: bytes, portal: bytes = b"") -> None:
     """Parse and Bind a statement of the proxy's own."""
     server = extended.server()
     server.prepared.unnamed = None
     server.ledger.parses.append(ParseRecord(b"", None))
     extended.send(frontend.parse(b"", sql), PARSE | DROP)
-    extended.send(frontend.bind(b"", b"", ()), BIND | DROP)
+    extended.send(frontend.bind(portal, b"", ()), BIND | DROP)
 
 
-def _capture(extended: ExtendedProtocol, name: str) -> None:
+def _capture(extended: ExtendedProtocol, name: str, portal: bytes) -> None:
     """Ask for the value that was just SET: PostgreSQL does not report what the transaction takes back."""
-    _run_unseen(extended, b"SHOW " + quoting.setting_name(name))
-    extended.send(frontend.execute(b""), EXECUTE | DROP | NOTED)
+    _run_unseen(extended, b"SHOW " + quoting.setting_name(name), portal)
+    extended.send(frontend.execute(portal), EXECUTE | DROP | NOTED)
     extended.server().ledger.notes.append(Capture(name))
+    if len(portal):
+        extended.send(frontend.close(b"P", portal), CLOSE | DROP)

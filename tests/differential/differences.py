@@ -77,8 +77,27 @@ DIFFERENCES: Final = {
         "Statements prepared before a table changed",
         'Where PostgreSQL says "cached plan must not change result type", Gatehouse prepares the statement again if nothing '
         "has run and the client describes what it gets; else the client gets that error, as from PostgreSQL. It can get it, "
-        "too, in the middle of a batch on a server that has never seen the statement.",
+        "too, in the middle of a batch on a server that has never seen the statement; where nobody changed the table through "
+        "Gatehouse, and nobody has met the change yet, the connection ends with it.",
         "The columns that the client was told must be those that it gets.",
+    ),
+    "constants": Difference(
+        "Constants of a prepared statement",
+        "A date, time or interval in a statement's text is read by the settings that the client has when a server is first "
+        "given the statement, most often those at its Parse. 'now' and its like stand for that moment.",
+        "A server parses a statement when it first needs it. Statements are shared among clients only where such settings, "
+        "and the database, are the same.",
+    ),
+    "encoding of values": Difference(
+        "client_encoding under settings with characters beyond ASCII",
+        "Can not be changed (0A000) until those are RESET.",
+        "Each transaction carries the client's settings, as the bytes in which they were given.",
+    ),
+    "small words": Difference(
+        "Warnings and names that differ",
+        "client_min_messages does not hold for the warnings of BEGIN and COMMIT themselves; SET CONSTRAINTS outside a block "
+        "gives no 25P01 warning; an error about a Bind's parameters names a prepared statement as servers know it.",
+        "These go without the context, behind it, and under a name that is shared.",
     ),
     "statement mode": Difference(
         "Statement pooling",
@@ -87,8 +106,9 @@ DIFFERENCES: Final = {
     ),
     "one server per transaction": Difference(
         "Consecutive transactions may run on different servers",
-        "pg_backend_pid() changes between transactions; "
-        "LOAD and settings changed inside functions or DO blocks end with the transaction.",
+        "pg_backend_pid() changes between transactions. LOAD, and settings that a DO block or a function in SELECT changes, end "
+        "with the transaction; those changed where no text shows it (a trigger, a default, a view) may be met by later "
+        "transactions of the same tenant, never of another.",
         "That is what transaction pooling is.",
     ),
     "login": Difference(
@@ -99,8 +119,9 @@ DIFFERENCES: Final = {
     ),
     "procedures": Difference(
         "COMMIT inside CALL and DO",
-        "A procedure or DO block that ends its transaction gives 2D000 when it is sent as a Query.",
-        "The context in front makes the string an implicit transaction block.",
+        "A procedure or DO block that ends its transaction gives 2D000: sent as a Query always, by the extended protocol from "
+        "PostgreSQL 18 on.",
+        "The context in front makes it an implicit transaction block.",
     ),
     "lost server": Difference(
         "A server that is lost",

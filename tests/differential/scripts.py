@@ -600,6 +600,137 @@ script("copy out by execute", run("COPY (SELECT 1) TO STDOUT") + s)
 script("copy out fails", q("COPY (SELECT 1/(3-g) FROM generate_series(1, 5) g) TO STDOUT"), q("SELECT 1"))
 script("stray copy data", data("x") + done + q("SELECT 1"))
 
+# What a text and a value mean depends on settings, and those on transactions.
+TOKYO = "set_config('TimeZone', 'Asia/Tokyo'"
+MIDNIGHT = "SELECT '2020-01-01 00:00'::timestamptz AT TIME ZONE 'UTC'"
+for _name, _call in {"local": f"SELECT {TOKYO}, true)", "lasting": f"SELECT {TOKYO}, false)"}.items():
+    queries(f"set_config {_name} in a block", "SET TimeZone TO 'UTC'", "BEGIN", _call, "COMMIT", "SHOW TimeZone")
+    queries(f"set_config {_name} in a string", "SET TimeZone TO 'UTC'", f"BEGIN; {_call}; COMMIT", "SHOW TimeZone")
+    batches(f"set_config {_name} in a batch", run("SET TimeZone TO 'UTC'"), run(_call), run("SHOW TimeZone"))
+    script(
+        f"set_config {_name}, a row at a time",
+        q("SET TimeZone TO 'UTC'"),
+        p(_call) + b() + e(rows=1) + s,
+        q("SHOW TimeZone"),
+        q("BEGIN"),
+        p(_call) + b() + e(rows=1) + e() + s,
+        q("COMMIT"),
+        q("SHOW TimeZone"),
+    )
+for _local in ("true", "false"):
+    script(
+        f"set_config with parameters, {_local}",
+        q("SET TimeZone TO 'UTC'"),
+        p("SELECT set_config($1, $2, $3)", "s") + s,
+        q("BEGIN"),
+        b("TimeZone", "asia/tokyo", _local, name="s") + e() + b("DateStyle", "dmy", _local, name="s") + e() + s,
+        q("COMMIT"),
+        b("client_encoding", "latin1", _local, name="s") + e() + s,
+        q("SHOW TimeZone; SHOW DateStyle; SHOW client_encoding"),
+    )
+queries(
+    "set_config local of the encoding",
+    "BEGIN",
+    "SELECT set_config('client_encoding', 'LATIN1', true)",
+    "COMMIT",
+    "SELECT 'é'",
+)
+queries(
+    "set local twice",
+    "SET LOCAL TimeZone TO 'Asia/Tokyo'",
+    "BEGIN; SET LOCAL TimeZone TO 'Asia/Tokyo'; COMMIT",
+    "SHOW TimeZone",
+)
+batches(
+    "set local in a batch",
+    run("BEGIN") + run("SET LOCAL TimeZone TO 'Asia/Tokyo'") + run("COMMIT"),
+    run("SHOW TimeZone"),
+)
+batches("a literal behind set", run(MIDNIGHT), run("SET TimeZone TO 'Asia/Tokyo'"), run(MIDNIGHT), run(MIDNIGHT))
+batches(
+    "a literal behind set local",
+    run(MIDNIGHT),
+    run("BEGIN"),
+    run("SET LOCAL TimeZone TO 'Asia/Tokyo'") + run(MIDNIGHT),
+    run(MIDNIGHT),
+    run("COMMIT"),
+    run(MIDNIGHT),
+)
+for _name in ("work_mem", "my.own"):
+    queries(
+        f"reset all behind set local {_name}",
+        "BEGIN",
+        f"SET LOCAL {_name} TO '3MB'",
+        "RESET ALL",
+        f"SHOW {_name}",
+        "ROLLBACK",
+    )
+    batches(
+        f"reset all behind set local {_name}, in batches",
+        run("BEGIN"),
+        run(f"SET LOCAL {_name} TO '3MB'"),
+        run("RESET ALL") + run(f"SHOW {_name}"),
+        run("ROLLBACK"),
+    )
+queries(
+    "reset all behind set_config",
+    "BEGIN",
+    "SELECT set_config('work_mem', '3MB', true)",
+    "RESET ALL; SHOW work_mem",
+    "ROLLBACK",
+)
+script(
+    "deallocate leaves settings alone",
+    p("SELECT 1", "s1") + p("SELECT 1", "s2") + p("SELECT 1", "s3") + s,
+    q("BEGIN"),
+    q("SET LOCAL application_name TO 'job'"),
+    q("DEALLOCATE s1"),
+    run("DEALLOCATE s2") + s,
+    q("DEALLOCATE ALL"),
+    q("SHOW application_name"),
+    q("ROLLBACK"),
+)
+ISOLATION = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"
+for _name, _first in {
+    "set": run("SET LOCAL lock_timeout TO '1s'"),
+    "show": run("SHOW lock_timeout"),
+    "savepoint": run("SAVEPOINT a"),
+    "lock": run("LOCK TABLE diff_plain"),
+    "a parse": p("SET lock_timeout TO '1s'", "s"),
+}.items():
+    script(
+        f"set transaction behind {_name} in a batch",
+        q("BEGIN"),
+        _first + s,
+        q(ISOLATION),
+        q("SHOW transaction_isolation"),
+        q("ROLLBACK"),
+    )
+queries("no comma behind begin", "BEGIN, READ ONLY", "SELECT 1", "ROLLBACK")
+queries("no space behind a level", "BEGIN ISOLATION LEVEL READ COMMITTEDREAD ONLY", "SELECT 1", "ROLLBACK")
+queries(
+    "a comma behind a level",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+    "SHOW transaction_read_only",
+    "ROLLBACK",
+)
+script(
+    "begin with a parameter",
+    p("BEGIN", "", 23) + s,
+    p("BEGIN", "", 23) + b("1") + e() + s,
+    q("SELECT 1"),
+    q("ROLLBACK"),
+)
+script(
+    "settings of what must be alone",
+    q("SET search_path TO pg_catalog; SET TimeZone TO 'Asia/Tokyo'"),
+    q("VACUUM diff_plain"),
+    run("VACUUM diff_plain") + s,
+    q("SHOW TimeZone"),
+    shared="no block",
+    schema="no block",
+)
+
 # Protocol 3.2 and odd ends.
 script("protocol 3.2", q("SELECT 1"), protocol=codes.PROTOCOL_3_2)
 script(

@@ -368,6 +368,13 @@ def test_a_statement_that_refuses_a_block_runs_bare_in_a_database_of_its_own(pla
     )
 
 
+@pytest.mark.parametrize(
+    "sql", ["SET client_encoding TO LATIN1", "SELECT set_config('client_encoding', 'LATIN1', false)"]
+)
+def test_the_encoding_stays_while_values_stand_that_were_given_in_it(play: Plays, sql: str) -> None:
+    play(startup={"a.b": ("é",)}) >> client(query(sql)) << tells("0A000", ready("I"), hint=True)
+
+
 def test_a_statement_that_refuses_a_block_is_refused_where_the_context_is_needed(play: Plays) -> None:
     play() >> client(query("VACUUM t")) << tells("0A000", ready("I"), hint=True)
 
