@@ -70,6 +70,17 @@ def _unknown_tenant(proxy: ProxyUnderTest) -> None:
 )
 def test_nothing_is_left_to_the_collector(proxy: ProxyUnderTest, visit: Callable[[ProxyUnderTest], None]) -> None:
     visit(proxy)
+    # An earlier test's Gatehouse may become garbage just now: what a client leaves is there each time.
+    left: Counter[str] = Counter()
+    for _ in range(3):
+        left = _left_to_the_collector(proxy, visit)
+        if not left:
+            break
+    assert not left, left
+
+
+def _left_to_the_collector(proxy: ProxyUnderTest, visit: Callable[[ProxyUnderTest], None]) -> Counter[str]:
+    """The proxy's own objects that would wait for the collector after some visits, by their class."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
@@ -78,9 +89,8 @@ def test_nothing_is_left_to_the_collector(proxy: ProxyUnderTest, visit: Callable
             visit(proxy)
         eventually(lambda: proxy.call(lambda: not proxy.gatehouse.services.census.present))
         gc.collect()
-        left = Counter(type(thing).__qualname__ for thing in gc.garbage if type(thing).__module__.startswith("proxy."))
+        return Counter(type(thing).__qualname__ for thing in gc.garbage if type(thing).__module__.startswith("proxy."))
     finally:
         gc.set_debug(0)
         gc.enable()
         gc.garbage.clear()
-    assert not left, left
