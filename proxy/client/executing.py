@@ -31,6 +31,7 @@ def execute(extended: ExtendedProtocol, message: bytes) -> None:
     session = extended.session
     end = 5 if message[5] == 0 else message.find(b"\0", 5)
     known = extended.portal(message[5:end], is_whole=len(message) == end + _BEHIND_PORTAL_BYTES)
+    extended.begin_to_run(None if known is None else known[0])
     if known is None:
         extended.send(message, EXECUTE)  # a cursor of DECLARE, or an error that PostgreSQL words itself
         return

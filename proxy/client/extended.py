@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from proxy.client.deferral import begin_for_real, fail_block
 from proxy.client.executing import execute
 from proxy.client.failed_block import answer_in_failed_block
-from proxy.client.mending import BeginFirst, CheckFirst
+from proxy.client.mending import BeginFirst, CheckFirst, outdated
 from proxy.client.names import ends_of_names, portal_name
 from proxy.client.objections import objection_to_encoding, objection_to_size
 from proxy.client.opening import BEGIN_UNITS, note_begin, run_begin
@@ -22,9 +22,8 @@ from proxy.client.preparing import (
     ensure_parsed,
     inject,
     inject_query,
-    mind_version,
-    parsable,
     parse_unnamed,
+    present,
     send_parse,
 )
 from proxy.client.rewrite import BARE, KEEPS_SNAPSHOT_AWAY, Kind, goes_bare, residue
@@ -82,9 +81,9 @@ class ExtendedProtocol:
     `own`: the client's prepared statements. `portals`: open portals and what they run, with the values bound where those
     matter; None where that is not certain, and it may not be run. `bound`: the names that the batch under way binds or
     closes. `skips`: everything up to the next Sync is ignored, because something failed. `in_batch`: the COPY or Execute
-    under way belongs to a batch. `parsed`: what the client parsed last in the batch under way. `checks`: the proxy looks
-    whether this statement still is what the client was told. `awaits_copy`: a COPY FROM STDIN was sent whose data may come
-    before PostgreSQL has said that it takes them.
+    under way belongs to a batch, in which something ran if `has_run`. `parsed`: what the client parsed last in the batch
+    under way. `checks`: the proxy looks whether this statement still is what the client was told. `awaits_copy`: a COPY FROM
+    STDIN was sent whose data may come before PostgreSQL has said that it takes them.
     """
 
     __slots__ = (
@@ -92,6 +91,7 @@ class ExtendedProtocol:
         "awaits_copy",
         "bound",
         "checks",
+        "has_run",
         "in_batch",
         "own",
         "parsed",
@@ -108,6 +108,7 @@ class ExtendedProtocol:
         self.bound: list[bytes] = []
         self.skips = False
         self.in_batch = False
+        self.has_run = False
         self.parsed: Statement | None = None
         self.checks: Statement | None = None
         self.awaits_copy = False
@@ -163,7 +164,10 @@ class ExtendedProtocol:
                 self.bound.append(name)
         except CheckFirst as first:
             reader.give_back(message)
-            check(self, first.statement, named=first.is_named)
+            if session.deferred and not self.in_batch:
+                begin_for_real(session, self.server())
+            else:
+                check(self, first.statement, named=first.is_named)
             return False
         except BeginFirst:
             reader.give_back(message)
@@ -214,8 +218,10 @@ class ExtendedProtocol:
             portal_end, name_end = ends_of_names(message)
         name = message[portal_end + 1 : name_end]
         statement = self.own.find(name)
-        if statement.version != session.shared.catalog.schema_version:
-            mind_version(self, statement, named=bool(name))
+        if statement.plan_key is not None and (statement.plan_key != session.context.plan_key or session.is_apart):
+            statement = present(self, statement)
+        if statement.is_outdated:
+            raise outdated()
         bound = None
         single = statement.verdict.single
         if single is not None and statement.verdict.needs_rules:
@@ -225,10 +231,9 @@ class ExtendedProtocol:
                 if error is not None:
                     raise error
             self._mind_size(single, bound)
+        may_look = not self.in_batch
         server = self.begin(statement)
-        if statement.plan_key != self.session.context.plan_key or self.session.parses_apart:
-            statement = parsable(self, server, name, statement)
-        ensure_parsed(self, server, statement, named=bool(name))
+        ensure_parsed(self, server, statement, named=bool(name), may_look=may_look)
         portal = message[5:portal_end]
         if name:
             message = frame(codes.BIND, message[5 : portal_end + 1] + statement.server_name + message[name_end:])
@@ -255,7 +260,7 @@ class ExtendedProtocol:
         if not sizes:
             return
         sizes = {**self._bytes_set, **sizes}
-        error = objection_to_size(self.session, sizes) or objection_to_encoding(self.session, sizes)
+        error = objection_to_size(self.session, sizes) or objection_to_encoding(self.session, (single,))
         if error is not None:
             raise error
         self._bytes_set = sizes
@@ -278,13 +283,15 @@ class ExtendedProtocol:
                 self.send_noted(message, DESCRIBE, Description(known[0]))
             return
         name = message[6:-1]
+        session = self.session
         statement = self.own.find(name)
-        if statement.version != self.session.shared.catalog.schema_version:
-            mind_version(self, statement, named=bool(name))
+        if statement.plan_key is not None and (statement.plan_key != session.context.plan_key or session.is_apart):
+            statement = present(self, statement)
+        if statement.is_outdated:
+            raise outdated()
+        may_look = not self.in_batch
         server = self.begin(statement)
-        if statement.plan_key != self.session.context.plan_key or self.session.parses_apart:
-            statement = parsable(self, server, name, statement)
-        ensure_parsed(self, server, statement, named=bool(name))
+        ensure_parsed(self, server, statement, named=bool(name), may_look=may_look)
         if name:
             message = frontend.describe(b"S", statement.server_name)
         if statement.types is None:
@@ -353,7 +360,7 @@ class ExtendedProtocol:
         if (
             single is not None
             and not statement.verdict.is_ordinary
-            and (single.kind in BARE or goes_bare(single, progress.status))
+            and (single.kind in BARE or (goes_bare(single, progress.status) and not self.has_run))
         ):
             if single.kind == Kind.NO_BLOCK and session.status == codes.IDLE and not self.in_batch:
                 begin_segment(session, is_alone=True)
@@ -363,16 +370,39 @@ class ExtendedProtocol:
             return server
         if session.deferred and not self.in_batch and single is not None and single.command in KEEPS_SNAPSHOT_AWAY:
             raise BeginFirst
+        self._put_context(server)
+        return server
+
+    def _put_context(self, server: ServerPort) -> None:
+        session = self.session
         if session.status == codes.IN_TRANSACTION and not self.in_batch and not session.deferred:
             begin_segment(session)
             inject_query(session, server)
             self._enter_batch()
         else:
             inject(self, server)
-        return server
+
+    def begin_to_run(self, statement: Statement | None) -> None:
+        """Before an Execute: whatever its portal is, it must not run without the context.
+
+        From PostgreSQL 18 on, what follows the first command of a batch has an implicit transaction block, in which it takes
+        what it refuses outside of one; a portal may have been bound before that, and what DECLARE made is unknown here.
+        """
+        progress = self.session.progress
+        if progress.in_place or progress.status == codes.FAILED:
+            self.has_run = True
+            return
+        single = None if statement is None else statement.verdict.single
+        is_bare = single is not None and (
+            single.kind in BARE or (goes_bare(single, progress.status) and not self.has_run)
+        )
+        if not is_bare:
+            self._put_context(self.server())
+        self.has_run = True
 
     def _enter_batch(self) -> None:
         self.in_batch = True
+        self.has_run = False
         self.bound = []
         self.touched.clear()
         self.session.state = State.BATCH

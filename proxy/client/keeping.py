@@ -51,6 +51,9 @@ class Keeping:
             server.taint = taint
         if verdict.changes_schema:
             session.changed_schema = True
+        single = verdict.single
+        if single is None or single.command == "CREATE TEMP":
+            session.parses_apart = True
         if session.is_session:
             self.must_establish = self.must_establish or verdict.taint > 0
             return None

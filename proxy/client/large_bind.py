@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from proxy.client.deferral import begin_for_real
+from proxy.client.mending import outdated
 from proxy.client.names import ends_of_names
-from proxy.client.preparing import ensure_parsed, parsable
+from proxy.client.preparing import ensure_parsed, present
 from proxy.client.rewrite import block_has_failed
 from proxy.client.states import State
 from proxy.errors import LimitExceeded, ProxyError
@@ -32,7 +33,7 @@ def send_large_bind(extended: ExtendedProtocol, reader: FrameReader) -> bool:
         extended.refuse(block_has_failed())
         return True
     try:
-        statement = _bindable(extended.own.find(name))
+        statement = _bindable(extended, extended.own.find(name))
     except ProxyError as error:
         extended.refuse(error)
         return True  # the frame is skipped with the rest of the batch
@@ -42,11 +43,6 @@ def send_large_bind(extended: ExtendedProtocol, reader: FrameReader) -> bool:
         begin_for_real(session, extended.server())
         return False
     server = extended.begin(statement)
-    try:
-        statement = parsable(extended, server, name, statement)
-    except ProxyError as error:
-        extended.refuse(error)
-        return True
     ensure_parsed(extended, server, statement, named=bool(name))
     new_name = statement.server_name if name else b""
     try:
@@ -64,7 +60,12 @@ def send_large_bind(extended: ExtendedProtocol, reader: FrameReader) -> bool:
     return True
 
 
-def _bindable(statement: Statement) -> Statement:
+def _bindable(extended: ExtendedProtocol, statement: Statement) -> Statement:
+    session = extended.session
+    if statement.plan_key is not None and (statement.plan_key != session.context.plan_key or session.is_apart):
+        statement = present(extended, statement)
+    if statement.is_outdated:
+        raise outdated()
     single = statement.verdict.single
     if single is not None and single.set_config:
         raise LimitExceeded("a set_config() call with parameters of this size is not accepted")

@@ -83,7 +83,12 @@ def can_mend(session: Session, error: bytes) -> bool:
     if batch is None or batch.statement.version == catalog.schema_version:
         # A change that was not seen: whoever prepares the statement from now on gets it parsed anew.
         catalog.schema_version += 1
-    return batch is not None and batch.is_harmless(session)
+    return batch is not None and not _is_strange(session, batch.statement) and batch.is_harmless(session)
+
+
+def _is_strange(session: Session, statement: Statement) -> bool:
+    """Whether others share it by other settings than those that hold now."""
+    return statement.plan_key is not None and (statement.plan_key != session.context.plan_key or session.is_apart)
 
 
 def _is_about_a_plan(error: bytes) -> bool:

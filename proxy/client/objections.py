@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from proxy.errors import FeatureRefused, LimitExceeded, LoginRefused, ProxyError
 from proxy.guard.model import SettingChange
 from proxy.guard.rules import GuardPolicy, judge_setting, judge_transaction
+from proxy.guard.statements import Statement
 from proxy.guard.verdicts import Verdict
 from proxy.wire import codes
 
@@ -42,17 +43,31 @@ def objection_to_size(session: Session, sizes: dict[str, int]) -> ProxyError | N
     )
 
 
-def objection_to_encoding(session: Session, changed: Collection[str]) -> ProxyError | None:
+def objection_to_encoding(session: Session, statements: Iterable[Statement]) -> ProxyError | None:
     """The error that it deserves to change client_encoding under values that were given in another one."""
-    if "client_encoding" not in changed:
+    given = dict(session.settings.current())
+    wanted: list[str] = []
+    for statement in statements:
+        for change in statement.changes:
+            if change.name == "client_encoding" and change.value is not None:
+                wanted += change.value
+            elif change.value is not None:
+                given[change.name] = change.value
+        wanted += [str(call.value) for call in statement.set_config if str(call.name).lower() == "client_encoding"]
+    now = _plain(session.shown.get(b"client_encoding", b"").decode())
+    if all(_plain(name) == now for name in wanted):
         return None
-    for name, parts in session.settings.current().items():
+    for name, parts in given.items():
         if not all(part.isascii() for part in parts):
             return FeatureRefused(
                 f'client_encoding can not be changed while "{name}" is set to a value with characters beyond ASCII',
                 hint=f"RESET {name} first, and set it again afterwards.",
             )
     return None
+
+
+def _plain(encoding: str) -> str:
+    return "".join(character for character in encoding.lower() if character.isalnum())
 
 
 def objection_to_move(settings: ClientSettings, policy: GuardPolicy) -> ProxyError | None:

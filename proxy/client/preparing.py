@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.client.mending import CheckFirst, outdated
+from proxy.client.mending import CheckFirst
 from proxy.client.states import State
 from proxy.context.context import follow
 from proxy.server.prepared import close_statement
@@ -94,75 +94,55 @@ def make_room(extended: ExtendedProtocol, server: ServerPort, name: bytes) -> No
         server.ledger.notes.append(Eviction(surplus, extended.own.next_order()))
 
 
-def parsable(extended: ExtendedProtocol, server: ServerPort, name: bytes, statement: Statement) -> Statement:
-    """The statement, or its like for the settings that hold now, if this server would have to parse it.
+def present(extended: ExtendedProtocol, statement: Statement) -> Statement:
+    """What stands for a shared statement where it may not be used: a like of it, of the client's own.
 
-    A statement that is shared must not be parsed by other settings than those that it is shared under. `name` is the
-    client's, which stands for the like from now on. Raises StatementOutdated if that gives other columns.
+    It is shared by those for whom it means the same. Under other settings PostgreSQL would parse it to something else,
+    also when a server has it already and a change of definitions makes it read the text again.
     """
     session = extended.session
-    key = statement.plan_key
-    if key is None or (key == session.context.plan_key and not session.parses_apart):
-        return statement
-    if statement.server_name in server.prepared if name else server.prepared.unnamed is statement:
-        return statement
-    catalog = session.shared.catalog
-    like = None if session.parses_apart else catalog.find(session.context.plan_key, statement.body)
-    if like is None and session.parses_apart:
-        like = catalog.private(statement.body, statement.verdict)
-    elif like is None:
-        like = catalog.add(session.context.plan_key, statement.body, statement.body, statement.verdict)
+    own = extended.own
+    key = session.context.plan_key
+    if own.likes is None:
+        own.likes = {}
+    known = own.likes.get(statement.server_name)
+    if known is not None and known[0] == key:
+        return known[1]
+    like = session.shared.catalog.private(statement.body, statement.verdict)
     like.note = statement.note
-    if _differ(like.columns, statement.columns) or _differ(like.types, statement.types):
-        raise outdated()
-    like.columns = like.columns if statement.columns is None else statement.columns
-    like.types = like.types if statement.types is None else statement.types
-    extended.own.replace(name, like)
+    like.columns, like.types = statement.columns, statement.types
+    own.likes[statement.server_name] = key, like
     return like
 
 
-def _differ(one: bytes | None, other: bytes | None) -> bool:
-    return one is not None and other is not None and one != other
+def ensure_parsed(
+    extended: ExtendedProtocol, server: ServerPort, statement: Statement, *, named: bool, may_look: bool = False
+) -> None:
+    """Have the statement on this server. What the client was told of it is looked at again where it is parsed anew.
 
-
-def ensure_parsed(extended: ExtendedProtocol, server: ServerPort, statement: Statement, *, named: bool) -> None:
-    """Have the statement on this server. What was told of its columns is looked at again where it is parsed anew: should
-    it be something else now, nobody sees rows of it."""
+    Raises CheckFirst if there can be a look before anything of the client's runs (`may_look`); else, should it be something
+    else now, nobody sees rows of it.
+    """
     if named:
         if server.prepared.touch(statement.server_name):
             return
+    elif server.prepared.unnamed is statement:
+        return
+    must_look = extended.checks is not statement and (bool(statement.columns) or statement.takes_parameters)
+    if must_look and may_look and extended.session.status != codes.FAILED:
+        raise CheckFirst(statement, is_named=named)
+    if named:
         send_parse(extended, server, statement, PARSE | DROP, None)
-    elif server.prepared.unnamed is not statement:
+    else:
         server.prepared.unnamed = statement
         server.ledger.parses.append(ParseRecord(b"", None))
         extended.send(statement.parse_unnamed, PARSE | DROP)
-    else:
-        return
-    if statement.columns and extended.checks is not statement:
+    if must_look:
         extended.send_noted(
             frontend.describe(b"S", statement.server_name if named else b""),
             DESCRIBE | DROP,
             Description(statement, is_fatal=True),
         )
-
-
-def mind_version(extended: ExtendedProtocol, statement: Statement, *, named: bool) -> None:
-    """Definitions have changed since the client prepared the statement.
-
-    Where it was parsed before, PostgreSQL sees to it. Elsewhere it is parsed anew, and must not give columns other
-    than those that the client was told.
-    """
-    if statement.is_outdated:
-        raise outdated()
-    if statement.columns is None and statement.types is None:
-        return
-    session = extended.session
-    prepared = extended.server().prepared
-    is_there = statement.server_name in prepared if named else prepared.unnamed is statement
-    if is_there or session.status == codes.FAILED or extended.checks is statement:
-        extended.checks = None
-    elif not extended.in_batch:
-        raise CheckFirst(statement, is_named=named)
 
 
 def check(extended: ExtendedProtocol, statement: Statement, *, named: bool) -> None:

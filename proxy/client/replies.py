@@ -10,7 +10,7 @@ from proxy.client.rewrite import CHAINS, ENDS_TRANSACTION, Kind, take_effect
 from proxy.client.states import State
 from proxy.client.unheard import Unheard
 from proxy.context import quoting
-from proxy.context.context import REPORTED
+from proxy.context.context import PLAN_SETTINGS, REPORTED
 from proxy.errors import ContextFailed, ProxyError
 from proxy.guard.encodings import is_safe_encoding
 from proxy.guard.statements import Statement
@@ -72,6 +72,8 @@ class Replies:
             if kind == Kind.RESET_ALL
             else [change.name for change in statement.changes if not change.is_local]
         )
+        if kind == Kind.SET_CONFIG and tag == b"SELECT 0":
+            return  # it was not called: pg_dump asks for a setting only where there is one
         is_touched = session.settings.is_touched
         # COMMIT of a failed transaction answers ROLLBACK.
         take_effect(session.settings, statement, effect.bound, committed=not tag.startswith(b"ROLLBACK"))
@@ -102,7 +104,8 @@ class Replies:
             statement.is_outdated = True
             if note.is_fatal:
                 self._session.end_with = outdated()
-                # A change that was not seen here: from now on all statements are looked at before they are bound.
+            if statement.plan_key is not None:
+                # A change that was not seen here: whoever prepares it from now on gets it parsed anew.
                 self._session.shared.catalog.schema_version += 1
 
     def can_mend(self, frame: bytes) -> bool:
@@ -176,6 +179,7 @@ class Replies:
         """The client is being told of an error of PostgreSQL's."""
         session = self._session
         session.stats.errors += 1
+        session.settings.forget_local()
         session.extended.awaits_copy = False
         if session.extended.in_batch:
             session.extended.doubt_portals()
@@ -256,8 +260,10 @@ class Replies:
             self.unheard.keep_end(session.context, parameters, at_end)
 
     def _keep_reported(self, reported: dict[bytes, bytes], own: dict[bytes, bytes]) -> None:
+        session = self._session
         for name, value in reported.items():
             if name not in own:
+                session.parses_apart = session.parses_apart or name.decode().lower() in PLAN_SETTINGS
                 if self._reported is None:
                     self._reported = {}
                 self._reported[name] = value

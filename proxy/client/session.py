@@ -285,6 +285,12 @@ class Session:
         return self.state == State.COPY_IN
 
     @property
+    def is_apart(self) -> bool:
+        """Whether texts may mean something else now than to all others with the same context: settings or definitions that
+        the transaction changed, temporary tables."""
+        return self.parses_apart or self.changed_schema or self.keeps
+
+    @property
     def owes_sync(self) -> bool:
         """Whether the server waits for a Sync to end what was sent."""
         return self.state == State.BATCH or (self.state == State.COPY_IN and self.extended.in_batch)
@@ -419,7 +425,9 @@ class Session:
             self.stats.transactions += 1
             self.stats.transaction_seconds += now - self.lent_at
             self.lent_at = 0.0
-            self.parses_apart = False
+            if self.parses_apart or self.changed_schema:
+                self.parses_apart = False
+                self.extended.own.likes = None
             if self.changed_schema:
                 self.changed_schema = False
                 self.shared.catalog.schema_version += 1

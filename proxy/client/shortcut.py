@@ -140,7 +140,11 @@ class Shortcut:
         server = self._server_for(data)
         if server is None:
             return True
-        if not self._has_context(server) or not server.prepared.touch(statement.server_name):
+        # Not before: a tenant that has moved is noticed when a server is asked for.
+        is_strange = statement.plan_key is not None and (
+            statement.plan_key != session.context.plan_key or session.is_apart
+        )
+        if is_strange or not self._has_context(server) or not server.prepared.touch(statement.server_name):
             session.pump()
             return True
         head = statement.head_of_bind(int(bind_end - name_end))
@@ -167,8 +171,7 @@ class Shortcut:
         session = self._session
         own = session.extended.own
         statement = session.shared.catalog.find(session.context.plan_key, data[6:bind])
-        is_fresh = session.changed_schema or session.parses_apart
-        if statement is None or is_fresh or not self._is_for_us(statement, shape):
+        if statement is None or session.is_apart or not self._is_for_us(statement, shape):
             return False
         server = self._server_for(data)
         if server is None:

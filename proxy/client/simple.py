@@ -64,7 +64,7 @@ class SimpleProtocol:
                 judge(verdict, session.policy)
                 or objection(session, verdict, in_batch=False)
                 or objection_to_size(session, sizes)
-                or objection_to_encoding(session, sizes)
+                or objection_to_encoding(session, verdict.statements)
             )
             if error is not None:
                 reader.take_frame()

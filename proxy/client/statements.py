@@ -26,15 +26,17 @@ _LARGE_BYTES = 32 * 1024
 
 
 class ClientStatements:
-    """`names`: the client's named statements; `unnamed`: its unnamed one."""
+    """`names`: the client's named statements; `unnamed`: its unnamed one. `likes`: what stands for a shared one where it may
+    not be used, by its name on servers, with the plan key for which it does."""
 
-    __slots__ = ("_order", "_session", "names", "unnamed")
+    __slots__ = ("_order", "_session", "likes", "names", "unnamed")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._order = 0
         self.names: dict[bytes, Statement] = {}
         self.unnamed: Statement | None = None
+        self.likes: dict[bytes, tuple[bytes, Statement]] | None = None
 
     def objection(self, name: bytes, statement: Statement) -> ProxyError | None:
         """Why the statement can not be given this name."""
@@ -68,7 +70,7 @@ class ClientStatements:
         """
         session = self._session
         statement = session.shared.catalog.find(session.context.plan_key, body)
-        if statement is None or session.changed_schema or session.parses_apart:
+        if statement is None or session.is_apart:
             statement = self._learn(body, text)
         verdict = statement.verdict
         if verdict.needs_rules or verdict.has_transaction_control:
@@ -88,19 +90,12 @@ class ClientStatements:
         if sent is not None and sent.texts != (text,):
             # What is sent depends on the client's own settings, so nobody else can share it.
             statement = catalog.private(sent.texts[-1] + body[len(text) :], verdict)
-        elif depends_on_client or session.parses_apart or _MOMENT.search(text):
+        elif depends_on_client or session.is_apart or _MOMENT.search(text):
             statement = catalog.private(body, verdict)
         else:
             statement = catalog.add(session.context.plan_key, body, body, verdict)
         statement.note = sent
         return statement
-
-    def replace(self, name: bytes, statement: Statement) -> None:
-        """The name, b"" for the unnamed one, stands for this statement."""
-        if name:
-            self.names[name] = statement
-        else:
-            self.unnamed = statement
 
     def find(self, name: bytes) -> Statement:
         """The statement of this name, b"" for the unnamed one. Raises InvalidStatement."""

@@ -79,6 +79,11 @@ class ClientSettings:
             self._local = set()
         self._local.add(name)
 
+    def forget_local(self) -> None:
+        """Something failed, a SET LOCAL perhaps: what was set before that is taken back when the transaction ends, at the
+        latest."""
+        self._local = None
+
     def names_in_transaction(self) -> set[str]:
         """The same, and what was SET LOCAL in the transaction under way."""
         return self.names() | (self._local or set())

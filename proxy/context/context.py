@@ -129,13 +129,13 @@ class Context:
         self.parse = frontend.parse(self.statement_name, b"SELECT " + b", ".join(calls))
         values: list[bytes | None] = []
         for name, parts in settings:
-            values += (name.encode(), quoting.set_config_value(name, parts))
+            values += (quoting.to_bytes(name), quoting.set_config_value(name, parts))
         self.bind_execute = frontend.bind(b"", self.statement_name, values) + frontend.execute(b"")
         self.plan_key = b"\0".join(
             (
                 place,
                 *(
-                    name.encode() + b"=" + quoting.set_config_value(name, parts)
+                    quoting.to_bytes(name) + b"=" + quoting.set_config_value(name, parts)
                     for name, parts in sorted(self.lasting)
                     if name in PLAN_SETTINGS
                 ),

@@ -56,7 +56,8 @@ class Taint:
 
 @dataclass(frozen=True, slots=True)
 class SettingChange:
-    """A setting that a statement changes. `name` is in lower case; a `value` of None is DEFAULT or RESET.
+    """A setting that a statement changes. `name` is in lower case; a `value` of None is DEFAULT or RESET, or one that could not
+    be read, if not `is_understood`.
 
     `value` has one part per element of the list, as PostgreSQL reads it: constants without quotes and escapes, names folded
     unless quoted, numbers in its own spelling.
@@ -65,6 +66,7 @@ class SettingChange:
     name: str
     value: tuple[str, ...] | None
     is_local: bool
+    is_understood: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,9 +114,9 @@ def judge_setting(change: SettingChange, policy: GuardPolicy) -> ProxyError | No
     if name in policy.protected:
         return _protected(name)
     if name == "search_path" and policy.allowed_search_path is not None:
-        if change.value is None and not change.is_local:
+        if change.value is None and not change.is_local and change.is_understood:
             return None  # RESET goes back to the tenant's own path
-        return _judge_search_path(change.value, policy.allowed_search_path)
+        return _judge_search_path(change.value if change.is_understood else None, policy.allowed_search_path)
     if name in _READING and change.value is not None:
         return _judge_reading(name, ", ".join(change.value))
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from proxy.guard import lexer
@@ -124,10 +125,16 @@ def classify_select(tokens: Tokens) -> Draft:
     return draft
 
 
-def pg_dump_call(tokens: Tokens) -> SetConfigCall | None:
-    """pg_dump's `SELECT set_config(name, 'value', false) FROM pg_settings WHERE name = 'name'`, the name seen; else None.
+PG_DUMPS: Final = frozenset({"restrict_nonsystem_relation_kind"})
+"""Settings that pg_dump changes by a look into pg_settings, because they may not exist."""
 
-    It asks this way because the setting may not exist.
+
+def pg_dump_call(tokens: Tokens) -> tuple[SetConfigCall, bytes] | None:
+    """pg_dump's `SELECT set_config(name, 'value', false) FROM pg_settings WHERE name = 'name'`: the call, and what is sent
+    for it; else None.
+
+    Whose table `pg_settings` is, and what its `name` is equal to, a client could arrange. So the call is sent with the name
+    that stands there, and everything by its full name.
     """
     if not (tokens.words(0, b"select", b"set_config") and tokens.words(3, b"name") and tokens.kind(4) == lexer.COMMA):
         return None
@@ -139,4 +146,15 @@ def pg_dump_call(tokens: Tokens) -> SetConfigCall | None:
     name = tokens.string(index + 5)
     if name is None or not tokens.is_operator(index + 4, b"=") or not tokens.ends_at(index + 6):
         return None
-    return SetConfigCall(ascii_lower(name), call.value, call.is_local)
+    if name not in PG_DUMPS or not isinstance(call.value, str) or call.is_local is not False:
+        return None
+    value = quoting_of(call.value)
+    if value is None:
+        return None
+    sent = b"SELECT pg_catalog.set_config('%s', '%s', true) FROM pg_catalog.pg_settings WHERE name OPERATOR(pg_catalog.=) '%s'"
+    return SetConfigCall(name, call.value, False), sent % (name.encode(), value, name.encode())
+
+
+def quoting_of(value: str) -> bytes | None:
+    """The value for between quotes; None for what pg_dump would not send."""
+    return value.encode() if re.fullmatch(r"[a-z, -]*", value) else None

@@ -48,9 +48,10 @@ def classify_set(tokens: Tokens) -> Draft:
         return Draft(command="SET", taint=Taint.RESET)
     if setting.name in _OF_THE_TRANSACTION:
         return Draft(StatementKind.SET_TRANSACTION, "SET TRANSACTION")
-    changes = (SettingChange(setting.name, setting.value, is_local),)
+    is_understood = setting.is_understood and tokens.ends_at(setting.next)
+    changes = (SettingChange(setting.name, setting.value, is_local, is_understood),)
     # SET … FROM CURRENT, SET seed and what PostgreSQL will refuse can not be carried from one transaction to the next.
-    if not setting.is_understood or not tokens.ends_at(setting.next) or setting.name == "seed":
+    if not is_understood or setting.name == "seed":
         return Draft(command="SET", changes=changes, taint=Taint.RESET)
     draft = Draft(StatementKind.SET, "SET", changes=changes, edit=edit)
     if setting.name == "search_path" and creates_temporary(setting.value or ()):

@@ -11,7 +11,7 @@ from typing import Final
 
 from proxy.guard import lexer
 from proxy.guard.calls import CallScan
-from proxy.guard.draft import Draft
+from proxy.guard.draft import Draft, Edit
 from proxy.guard.grammar import classify, finish
 from proxy.guard.model import SetConfigCall, SettingChange, Statement, StatementKind, Taint
 from proxy.guard.set_config import pg_dump_call
@@ -131,7 +131,11 @@ class _Collector:
         finish(draft, self._scan, tokens)
         calls = tuple(self._scan.set_config)
         known = pg_dump_call(tokens) if len(calls) == 1 else None
-        return self._build(draft, calls if known is None else (known,))
+        if known is not None:
+            call, sent = known
+            calls = (call,)
+            draft = Draft(StatementKind.SET_CONFIG, "SELECT", edit=Edit(self._tokens[0].start, self._end, sent))
+        return self._build(draft, calls)
 
     def _build(self, draft: Draft, calls: tuple[SetConfigCall, ...]) -> Statement:
         start = self._tokens[0].start

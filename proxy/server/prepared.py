@@ -82,6 +82,11 @@ class Prepared(Generic[V]):
         return self._body
 
     @property
+    def takes_parameters(self) -> bool:
+        """Whether clients were told types of parameters."""
+        return self.types is not None and len(self.types) > 2
+
+    @property
     def size_bytes(self) -> int:
         """About what it takes in memory."""
         return len(self._body) + len(self.parse)
@@ -133,12 +138,12 @@ class StatementCatalog(Generic[V]):
         prepared = Prepared(self.next_name(), sent_body, verdict, self.schema_version, plan_key)
         replaced = self._entries.pop((plan_key, body), None)
         if replaced is not None:
-            self._bytes -= len(body) + replaced.size_bytes
+            self._bytes -= len(plan_key) + len(body) + replaced.size_bytes
         self._entries[(plan_key, body)] = prepared
-        self._bytes += len(body) + prepared.size_bytes
+        self._bytes += len(plan_key) + len(body) + prepared.size_bytes
         while self._entries and (len(self._entries) > self._max_entries or self._bytes > self._max_bytes):
-            (_, oldest_body), oldest = self._entries.popitem(last=False)
-            self._bytes -= len(oldest_body) + oldest.size_bytes
+            (oldest_key, oldest_body), oldest = self._entries.popitem(last=False)
+            self._bytes -= len(oldest_key) + len(oldest_body) + oldest.size_bytes
         return prepared
 
 

@@ -435,7 +435,31 @@ def _simple_only(attack: Attack) -> Attack:
 REFUSED: Final = [*map(_simple_only, _TENANT_SETTING), *_IDENTITY, *_READING, *_SEARCH_PATH, *_NO_BLOCK]
 """Statements that are refused wherever they stand."""
 
+_SHADOWS: Final = [
+    _sequence(
+        f"a table named pg_settings, {shape}",
+        "BEGIN",
+        f"CREATE TEMP TABLE pg_settings (name {kind}) ON COMMIT DROP",
+        "INSERT INTO pg_settings VALUES ('app.tenant_id')",
+        f"SELECT set_config(name, '@tenant', false) FROM pg_settings WHERE name = '{literal}'",
+    )
+    for shape, kind, literal in (
+        ("padded", "char(30)", "app.tenant_id "),
+        ("as it is", "text", "app.tenant_id"),
+        ("by another name", "text", "work_mem"),
+    )
+]
+_TOO_LONG: Final = [
+    _sequence(
+        "a search_path of more words than are read",
+        "SET search_path = " + "public, " * 1100 + "@schema",
+        models=("schema",),
+    )
+]
+
 ATTACKS: Final = [
+    *_SHADOWS,
+    *_TOO_LONG,
     *_HARMLESS_ONE_LINERS,
     *_HARMLESS,
     *_PARAMETERS,

@@ -393,3 +393,39 @@ async def test_a_commit_bound_in_a_failed_block_hides_no_end_of_it(single: Proxy
         assert not errors(await connection.ask(_C, sync))
         assert errors(await connection.ask(frontend.bind(b"", b"begin", ()), sync))
         await assert_nothing_is_hidden(connection, b"", expected)
+
+
+# Commands of a batch, of which PostgreSQL 18 and later give all but the first an implicit transaction block.
+
+IN_BLOCKS_ONLY = "DECLARE c CURSOR FOR SELECT current_setting('app.tenant_id', true) || ' ' || current_user"
+
+
+def run(sql: str) -> bytes:
+    return frontend.parse(b"", sql.encode()) + frontend.bind(b"", b"", ()) + frontend.execute(b"")
+
+
+def prepared_as(portal: bytes, sql: str) -> bytes:
+    return frontend.parse(b"", sql.encode()) + frontend.bind(portal, b"", ())
+
+
+@pytest.mark.parametrize("first", ["SET TRANSACTION READ WRITE", "SET LOCAL work_mem = '1MB'", "COMMIT", "BEGIN; "])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        run(IN_BLOCKS_ONLY) + frontend.execute(b"c"),
+        run(IN_BLOCKS_ONLY) + run("FETCH ALL FROM c"),
+        prepared_as(b"p", IN_BLOCKS_ONLY) + frontend.execute(b"p") + frontend.execute(b"c"),
+    ],
+    ids=["portal", "fetch", "bound before"],
+)
+@pytest.mark.parametrize("attacker", [world.ACME, world.HOOLI], ids=lambda resident: resident.name)
+async def test_what_needs_a_block_never_runs_without_the_context(
+    single: ProxyUnderTest, attacker: Resident, first: str, rest: bytes
+) -> None:
+    async with await connect(single, attacker) as connection:
+        own = await connection.value("SELECT current_setting('app.tenant_id', true) || ' ' || current_user")
+        orders = (run(first.rstrip("; ")) + rest, prepared_as(b"p", IN_BLOCKS_ONLY) + run(first.rstrip("; ")) + rest)
+        for messages in orders:
+            frames = await connection.ask(messages + frontend.SYNC)
+            assert all(row == [own] for row in rows(frames)), rows(frames)
+            await connection.query("ROLLBACK")

@@ -331,7 +331,7 @@ MOVED = Tenant("acme", SchemaPlacement("main", "saas", "tenant_acme"), Tier("bas
     ("data", "own"),
     [
         (query("SELECT 1"), b"SELECT 1"),
-        (bind("find", b"1") + execute() + SYNC, on_server(1).encode()),
+        (bind("find", b"1") + execute() + SYNC, on_server(2).encode()),
         (parse("", PLAIN) + bind("", b"1") + execute() + SYNC, PLAIN.encode()),
     ],
     ids=["Query", "Bind", "Parse"],

@@ -176,7 +176,8 @@ def test_what_text_does_not_show_taints_the_server(text: str) -> None:
         "SET client_encoding = 'UTF8'",
         "SET NAMES 'latin1'",
         "SELECT pg_advisory_unlock_all(); CLOSE ALL; UNLISTEN *; RESET ALL;",
-        "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE name = 'restrict_x'",
+        "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings "
+        "WHERE name = 'restrict_nonsystem_relation_kind'",
         "",
     ],
 )

@@ -110,11 +110,37 @@ def test_every_call_in_a_statement_is_found() -> None:
     assert one(text).set_config == (UNSEEN, SetConfigCall("a.b", "c", True), SetConfigCall(1, 2, True))
 
 
-def test_pg_dump_names_its_setting_in_the_condition() -> None:
-    text = "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE name = 'Restrict_x'"
-    assert one(text).set_config == (SetConfigCall("restrict_x", "view, foreign-table", False),)
-    for more in (" OR true", " LIMIT 1", "::text", " || ''"):
-        assert one(text + more).set_config[0].name is None
+def test_what_pg_dump_asks_for_is_sent_by_full_names() -> None:
+    name = "restrict_nonsystem_relation_kind"
+    text = f"SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings WHERE name = '{name}'"
+    statement = one(text)
+    assert statement.kind == Kind.SET_CONFIG
+    assert statement.set_config == (SetConfigCall(name, "view, foreign-table", False),)
+    assert (
+        statement.local_form
+        == (
+            f"SELECT pg_catalog.set_config('{name}', 'view, foreign-table', true) FROM pg_catalog.pg_settings "
+            f"WHERE name OPERATOR(pg_catalog.=) '{name}'"
+        ).encode()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "more"),
+    [
+        ("app.tenant_id", "a", ""),
+        ("role", "a", ""),
+        ("work_mem", "1MB", ""),
+        ("restrict_nonsystem_relation_kind ", "view", ""),
+        ("restrict_nonsystem_relation_kind", "it''s", ""),
+        ("restrict_nonsystem_relation_kind", "view", " OR true"),
+        ("restrict_nonsystem_relation_kind", "view", "::text"),
+        ("restrict_nonsystem_relation_kind", "view", " || ''"),
+    ],
+)
+def test_nothing_else_is_taken_for_pg_dumps(name: str, value: str, more: str) -> None:
+    text = f"SELECT set_config(name, '{value}', false) FROM pg_settings WHERE name = '{name}'{more}"
+    assert one(text).set_config[0].name is None
 
 
 def test_booleans_are_read_as_postgresql_reads_them() -> None:
