@@ -98,6 +98,7 @@ class Policies:
             transaction_block_free=is_alone or is_session,
             session_state_refused=tenant.tier.session_state is SessionState.REFUSE and not is_session,
             channels_refused=not (is_alone or tenant.tier.allows_channels),
+            sessions_refused=not (is_alone or tenant.tier.allows_sessions),
             transactions_refused=mode is PoolMode.STATEMENT,
         )
         if len(self._known) >= _MAX_REMEMBERED:

@@ -21,8 +21,8 @@ from proxy.client.rewrite import (
 )
 from proxy.client.set_sizes import bytes_set
 from proxy.client.states import State
-from proxy.errors import ContextProtected, FeatureRefused, ProtocolViolation, ProxyError
-from proxy.guard.rules import judge
+from proxy.errors import FeatureRefused, ProtocolViolation, ProxyError
+from proxy.guard.rules import judge, judge_function
 from proxy.guard.verdicts import Verdict
 from proxy.server.units import DROP, INJECTED, NOTED, QUERY, STATEMENT, SYNC, Effect, Refusal
 from proxy.wire import backend, codes, frontend
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from proxy.server.ports import ServerPort
     from proxy.wire.framing import FrameReader
 
-_SET_CONFIG_OID = (2078).to_bytes(4, "big")  # in every version of PostgreSQL
 _LOCAL_TAGS = {Kind.RESET_ALL: b"RESET", Kind.DISCARD_ALL: b"DISCARD ALL", Kind.DEALLOCATE: b"DEALLOCATE"}
 
 
@@ -270,13 +269,11 @@ class SimpleProtocol:
             assert session.server is not None
             _end_batch(session, session.server)
             return False
-        if reader.look(9)[5:9] == _SET_CONFIG_OID:
+        function = int.from_bytes(reader.look(9)[5:9], "big")
+        error = judge_function(function, session.policy, is_session=session.is_session)
+        if error is not None:
             reader.take_frame()
-            return self._refuse_call(
-                ContextProtected(
-                    "set_config can not be called by a function call message", hint="Call it with SELECT, or use SET."
-                )
-            )
+            return self._refuse_call(error)
         if session.status == codes.IDLE and not session.policy.transaction_block_free:
             reader.take_frame()
             return self._refuse_call(

@@ -12,8 +12,10 @@ from typing import Final
 from proxy.guard import lexer
 from proxy.guard.functions import (
     HARMLESS_FUNCTIONS,
+    REACH_SESSIONS,
     SEQUENCE_READS,
     SESSION_LOCKS,
+    SHOW_STATEMENTS,
     TRANSACTION_LOCKS,
     UNLOCKS,
     UNREMARKABLE_FUNCTIONS,
@@ -42,7 +44,6 @@ _VALUE_ENDS: Final = (
 )
 
 _TEMP_WORDS: Final = (b"temp", b"temporary")
-_SHOWS_STATEMENTS: Final = (b"pg_prepared_statements", b"pg_prepared_statement")
 
 
 class CallScan:
@@ -69,6 +70,7 @@ class CallScan:
         "last_word",
         "makes_temporary",
         "pin",
+        "reaches_sessions",
         "reads_sequence",
         "set_config",
         "shared_name",
@@ -81,6 +83,7 @@ class CallScan:
         self.taint = Taint.NONE
         self.pin = ""
         self.shared_name = ""
+        self.reaches_sessions = False
         self.reads_sequence = False
         self.frees = False
         self.makes_temporary = False
@@ -165,8 +168,10 @@ class CallScan:
             self._has_mention = True
         elif word == b"pg_settings" and b"update" in (self._before, self._before_word):
             self._record(UNSEEN)
-        elif word in _SHOWS_STATEMENTS:
-            self._taint(Taint.DISCARD)
+        elif word in REACH_SESSIONS:
+            self.reaches_sessions = True
+            if word in SHOW_STATEMENTS:
+                self._taint(Taint.DISCARD)
 
     def _see_word(self, word: bytes) -> None:
         if word == b"distinct" or word == b"operator":

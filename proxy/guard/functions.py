@@ -132,5 +132,42 @@ SESSION_LOCKS: Final[frozenset[bytes]] = frozenset(
     """.split()
 )
 
+SHOW_STATEMENTS: Final = frozenset((b"pg_prepared_statements", b"pg_prepared_statement"))
+
+REACH_SESSIONS: Final[frozenset[bytes]] = SHOW_STATEMENTS | frozenset(
+    b"""
+    pg_cancel_backend pg_stat_activity pg_stat_get_activity pg_stat_get_backend_activity pg_stat_statements
+    pg_terminate_backend
+    """.split()
+)
+"""Views and functions that show what other sessions of the same login run, or have left, with the constants in it, or end them."""
+
 UNREMARKABLE_FUNCTIONS: Final = HARMLESS_FUNCTIONS - TRANSACTION_LOCKS - UNLOCKS - {b"pg_notify"}
 """Those that say nothing about a statement."""
+
+KNOWN_BY_OID: Final[dict[int, bytes]] = {
+    1940: b"pg_stat_get_backend_activity",
+    2022: b"pg_stat_get_activity",
+    2078: b"set_config",
+    2096: b"pg_terminate_backend",
+    2171: b"pg_cancel_backend",
+    2510: b"pg_prepared_statement",
+    2880: b"pg_advisory_lock",
+    2881: b"pg_advisory_lock_shared",
+    2882: b"pg_try_advisory_lock",
+    2883: b"pg_try_advisory_lock_shared",
+    2886: b"pg_advisory_lock",
+    2887: b"pg_advisory_lock_shared",
+    2888: b"pg_try_advisory_lock",
+    2889: b"pg_try_advisory_lock_shared",
+    3036: b"pg_notify",
+    3089: b"pg_advisory_xact_lock",
+    3090: b"pg_advisory_xact_lock_shared",
+    3091: b"pg_try_advisory_xact_lock",
+    3092: b"pg_try_advisory_xact_lock_shared",
+    3093: b"pg_advisory_xact_lock",
+    3094: b"pg_advisory_xact_lock_shared",
+    3095: b"pg_try_advisory_xact_lock",
+    3096: b"pg_try_advisory_xact_lock_shared",
+}
+"""What a FunctionCall message may not just call, by the numbers that they have in every version of PostgreSQL."""

@@ -101,6 +101,7 @@ class Statement:
     set_config: every call found anywhere in it.
     command: its words for messages ("CREATE INDEX CONCURRENTLY"), or its first word.
     shared_name: what it uses that is known by the same name to all tenants of a database ("notification"), or ''.
+    reaches_sessions: whether it names what shows or ends other sessions of the same login.
     reads_sequence: whether it calls currval() or lastval(), which mean a nextval() of the same session.
     frees: whether it may take away what the server is kept for.
     changes_schema: whether what other statements mean may be different behind it.
@@ -120,6 +121,7 @@ class Statement:
     copy_from_stdin: bool = False
     command: str = ""
     shared_name: str = ""
+    reaches_sessions: bool = False
     reads_sequence: bool = False
     frees: bool = False
     changes_schema: bool = False

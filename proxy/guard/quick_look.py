@@ -12,7 +12,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from proxy.guard.functions import HARMLESS_FUNCTIONS, SEQUENCE_READS, SESSION_LOCKS, UNREMARKABLE_FUNCTIONS
+from proxy.guard.functions import (
+    HARMLESS_FUNCTIONS,
+    REACH_SESSIONS,
+    SEQUENCE_READS,
+    SESSION_LOCKS,
+    UNREMARKABLE_FUNCTIONS,
+)
 from proxy.guard.keywords import NEVER_FUNCTIONS
 from proxy.guard.model import WHOLE_TEXT, Statement, StatementKind
 
@@ -32,6 +38,8 @@ _FORBIDDEN: Final = bytes((*range(0x09), *range(0x0E, 0x20), 0x7F)) + b";{}\\"
 # These may begin a comment or a dollar quote.
 _SUSPECT: Final = _FORBIDDEN + b"-/$"
 _UNUSUAL: Final = re.compile(rb"--|/\*|\$(?![0-9])")
+
+_SUSPICIOUS: Final = (b"pg_settings", b"pg_temp", *REACH_SESSIONS)
 
 # Letters that make a prefix of the quote behind them (E'…', U&"…"), and both quotes, each as one byte.
 _PREFIXES: Final = bytes.maketrans(_WORD_BYTES + b'&"', b"a" * (len(_WORD_BYTES) + 1) + b"'")
@@ -82,7 +90,7 @@ def quick_look(text: bytes) -> Statement | None:
 def _has_suspicious_word(bare: bytes) -> bool:
     if b"set_config" in bare or (b"into" in bare and _INTO_TEMPORARY.search(bare)):
         return True
-    return b"pg_" in bare and (b"pg_settings" in bare or b"pg_prepared_statement" in bare or b"pg_temp" in bare)
+    return b"pg_" in bare and any(word in bare for word in _SUSPICIOUS)
 
 
 def _without_names(bare: bytes) -> bytes:

@@ -12,6 +12,7 @@ from typing import Final
 
 from proxy.errors import ContextProtected, FeatureRefused, ProxyError
 from proxy.guard.encodings import is_safe_encoding
+from proxy.guard.functions import KNOWN_BY_OID, REACH_SESSIONS, SESSION_LOCKS
 from proxy.guard.literals import ascii_lower
 from proxy.guard.model import SetConfigCall, SettingChange, Statement, StatementKind
 from proxy.guard.search_path import split_search_path
@@ -55,6 +56,7 @@ class GuardPolicy:
     session_state_refused: whether what outlives a transaction (LISTEN, temporary tables, …) is refused.
     channels_refused: whether NOTIFY, LISTEN and advisory locks are refused, because other tenants of the database would
         share the channels and the keys.
+    sessions_refused: whether what shows or ends other sessions of the login is refused, because they are other tenants'.
     transactions_refused: whether transaction blocks are refused (statement pooling).
     """
 
@@ -63,6 +65,7 @@ class GuardPolicy:
     transaction_block_free: bool = False
     session_state_refused: bool = False
     channels_refused: bool = False
+    sessions_refused: bool = False
     transactions_refused: bool = False
 
 
@@ -167,17 +170,52 @@ def _judge_command(statement: Statement, policy: GuardPolicy, is_alone: bool) ->
             hint="It refuses a transaction block. Use a direct connection, or give the tenant a database of its own.",
         )
     if statement.shared_name and policy.channels_refused:
-        return FeatureRefused(
-            f"{_SHARED_NAMES[statement.shared_name]} not allowed on a database that tenants share",
-            hint="Other tenants of the database use the same names, so they would meet. "
-            "Set cross_tenant_channels: allow for the tenant's tier if that is harmless.",
-        )
+        return _shared(_SHARED_NAMES[statement.shared_name])
+    if statement.reaches_sessions and policy.sessions_refused:
+        return _neighbours()
     if statement.pin and policy.session_state_refused:
         return FeatureRefused(
             f"a pooled connection can not keep this: {statement.pin}",
             hint="It outlives the transaction. Use the session endpoint or a direct connection to PostgreSQL.",
         )
     return None
+
+
+def judge_function(oid: int, policy: GuardPolicy, *, is_session: bool) -> ProxyError | None:
+    """The error that a FunctionCall message of this function deserves, or None.
+
+    `is_session`: the client has its server for itself until it leaves.
+    """
+    name = KNOWN_BY_OID.get(oid, b"")
+    if name == b"set_config":
+        return ContextProtected(
+            "set_config can not be called by a function call message", hint="Call it with SELECT, or use SET."
+        )
+    if name in REACH_SESSIONS:
+        return _neighbours() if policy.sessions_refused else None
+    if name and policy.channels_refused:
+        return _shared(_SHARED_NAMES["notification" if name == b"pg_notify" else "advisory lock"])
+    if name in SESSION_LOCKS and not is_session:
+        return FeatureRefused(
+            "a session's advisory lock can not be taken by a function call message", hint="Call it with SELECT."
+        )
+    return None
+
+
+def _shared(subject: str) -> ProxyError:
+    return FeatureRefused(
+        f"{subject} not allowed on a database that tenants share",
+        hint="Other tenants of the database use the same names, so they would meet. "
+        "Set cross_tenant_channels: allow for the tenant's tier if that is harmless.",
+    )
+
+
+def _neighbours() -> ProxyError:
+    return ContextProtected(
+        "what shows or ends other sessions is not allowed on a database that tenants share",
+        hint="Other tenants' sessions have the same login, and their statements hold their data. Ask on a direct connection "
+        "to PostgreSQL, or set cross_tenant_sessions: allow for the tenant's tier if that is harmless.",
+    )
 
 
 def _judge_call(call: SetConfigCall, policy: GuardPolicy) -> ProxyError | None:

@@ -161,6 +161,7 @@ class _Collector:
             copy_from_stdin=draft.copy_from_stdin,
             command=draft.command,
             shared_name=draft.shared_name,
+            reaches_sessions=self._scan.reaches_sessions,
             reads_sequence=self._scan.reads_sequence,
             frees=draft.frees,
             changes_schema=draft.changes_schema,

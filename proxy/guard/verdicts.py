@@ -194,6 +194,7 @@ def _needs_rules(statement: Statement) -> bool:
         or statement.set_config
         or statement.pin
         or statement.shared_name
+        or statement.reaches_sessions
         or statement.reads_sequence
         or statement.kind in _JUDGED_KINDS
         or statement.command in _JUDGED_COMMANDS

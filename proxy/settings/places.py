@@ -181,6 +181,12 @@ class Tier(Section):
         description="LISTEN, NOTIFY and advisory locks where tenants share a database (the models shared and schema): "
         "channels and keys are the same for all of them, so what one sends or locks reaches the others",
     )
+    cross_tenant_sessions: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="views and functions that show what other sessions of the login run (pg_stat_activity, pg_stat_statements, "
+        "pg_prepared_statements) or end it (pg_terminate_backend, pg_cancel_backend), where tenants share a database: "
+        "what they show holds other tenants' constants",
+    )
     pool_mode: Mode | None = Field(default=None, description="pool.mode for clients of these tenants")
     query_timeout_s: Timeout | None = Field(
         default=None, description="timeouts.query_timeout for clients of these tenants"

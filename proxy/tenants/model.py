@@ -117,7 +117,7 @@ class Tier:
     `settings` are all settings the tier puts in the context, as PostgreSQL reads them, such as
     ("statement_timeout", "10000ms"). Timeouts in seconds; 0.0 is no limit, None leaves the server's own. `max_clients`
     of 0 is no limit, None leaves the proxy's. `allows_channels`: LISTEN, NOTIFY and advisory locks may be used where they
-    reach other tenants.
+    reach other tenants. `allows_sessions`: so may what shows or ends other tenants' sessions.
     """
 
     name: str
@@ -131,6 +131,7 @@ class Tier:
     session_state: SessionState = SessionState.PIN
     max_pinned: int = 2
     allows_channels: bool = False
+    allows_sessions: bool = False
     clients: ClientRules = ClientRules()
 
 

@@ -81,6 +81,7 @@ def build_tier(name: str, tier: settings_model.Tier) -> Tier:
         session_state=SessionState(tier.session_state),
         max_pinned=tier.max_pinned,
         allows_channels=tier.cross_tenant_channels == "allow",
+        allows_sessions=tier.cross_tenant_sessions == "allow",
         clients=build_rules(tier),
     )
 

@@ -55,6 +55,13 @@ DIFFERENCES: Final = {
         "Give 0A000 in the shared and schema placements, unless the tier says cross_tenant_channels: allow.",
         "Channels and keys are those of the database: other tenants would hear, and wait for, each other.",
     ),
+    "other sessions": Difference(
+        "pg_stat_activity and its kin on a database that tenants share",
+        "pg_stat_activity, pg_stat_statements and pg_prepared_statements, the functions under them, pg_terminate_backend and "
+        "pg_cancel_backend give 42501 in the shared and schema placements, unless the tier says cross_tenant_sessions: allow.",
+        "All tenants come with one login, so each could read the constants in the others' statements, and end their sessions; "
+        "and the pid of a server that the client had a moment ago may be another's now.",
+    ),
     "sequences": Difference(
         "currval() and lastval() in a transaction of their own",
         "Give 0A000 with a hint, but in session pooling. In the transaction that called nextval() they work.",

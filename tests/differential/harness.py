@@ -94,7 +94,7 @@ class Place:
     options: str
 
 
-CHANNELS = {"tiers": {"default": {"cross_tenant_channels": "allow"}}}
+CHANNELS = {"tiers": {"default": {"cross_tenant_channels": "allow", "cross_tenant_sessions": "allow"}}}
 """Part of a configuration: what the placements would refuse, and PostgreSQL would not."""
 
 PLACES = {

@@ -76,7 +76,11 @@ def gatehouse(drivers_cluster: TestCluster) -> Iterator[ProxyUnderTest]:
 @pytest.fixture(scope="session")
 def narrow(drivers_cluster: TestCluster) -> Iterator[ProxyUnderTest]:
     """One server to a pool, and five prepared statements on it: everything meets there."""
-    with running_proxy(drivers_cluster, {"pool": {"size": 1, "max_prepared_statements": 5}}) as proxy:
+    extra = {
+        "pool": {"size": 1, "max_prepared_statements": 5},
+        "tiers": {"default": {"cross_tenant_sessions": "allow"}},
+    }
+    with running_proxy(drivers_cluster, extra) as proxy:
         yield proxy
 
 

@@ -36,7 +36,10 @@ def proxy(pg18: TestCluster) -> Iterator[ProxyUnderTest]:
         **with_endpoints(session="session", statement="statement", transaction="transaction", plain=None),
         "pool": {"session_size": 2},
         "users": {"keeper": {**SECRET, "pool_mode": "session"}, "brief": {**SECRET, "pool_mode": "transaction"}},
-        "tiers": {"sessions": {"pool_mode": "session"}, "open": {"cross_tenant_channels": "allow"}},
+        "tiers": {
+            "sessions": {"pool_mode": "session", "cross_tenant_sessions": "allow"},
+            "open": {"cross_tenant_channels": "allow"},
+        },
         "tenants": {"umbrella": {"tier": "sessions"}, "globex": {"tier": "open"}},
     }
     with running_proxy(pg18, extra) as running:

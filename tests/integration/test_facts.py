@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 
+from proxy.guard.functions import KNOWN_BY_OID, REACH_SESSIONS, SESSION_LOCKS, TRANSACTION_LOCKS
 from proxy.wire import codes
 from proxy.wire.frontend import SYNC, bind, execute, parse, query
 from tests.support.postgres import TestCluster
@@ -353,3 +354,13 @@ def test_a_schema_tenant_without_a_role_of_its_own_is_granted_to_the_login(postg
         assert postgres.sql("SELECT FROM pg_roles WHERE rolname = 'tenant_hooli_role'") == []
     finally:
         postgres.sql("DROP SCHEMA tenant_hooli CASCADE", "saas")
+
+
+def test_functions_have_the_same_numbers_everywhere(postgres: TestCluster) -> None:
+    """A FunctionCall message names its function by number; the guard knows these."""
+    remarkable = SESSION_LOCKS | TRANSACTION_LOCKS | REACH_SESSIONS | {b"set_config", b"pg_notify"}
+    names = ", ".join(f"'{name.decode()}'" for name in sorted(remarkable))
+    found = postgres.sql(
+        f"SELECT oid::int, proname::text FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND proname IN ({names})"
+    )
+    assert {number: name.encode() for number, name in found} == KNOWN_BY_OID

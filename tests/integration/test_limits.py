@@ -219,7 +219,11 @@ LOOK = """SELECT concat_ws(' ',
 @pytest.mark.parametrize("trusted", [False, True], ids=["untrusted", "trusted"])
 @pytest.mark.parametrize("tenant", ["umbrella", "acme"], ids=["another_tenant", "same_tenant"])
 def test_what_an_opaque_statement_left_behind_is_gone(postgres: TestCluster, trusted: bool, tenant: str) -> None:
-    with running_proxy(postgres, {"pool": {"size": 1, "trusted": trusted}}) as proxy:
+    extra = {
+        "pool": {"size": 1, "trusted": trusted},
+        "tiers": {"default": {"cross_tenant_sessions": "allow"}},
+    }
+    with running_proxy(postgres, extra) as proxy:
         with connect(proxy) as client, connect(proxy, tenant) as other:
             clean = value(other, LOOK)
             client.execute(RESIDUE)
@@ -228,7 +232,8 @@ def test_what_an_opaque_statement_left_behind_is_gone(postgres: TestCluster, tru
 
 
 def test_what_a_pinned_client_left_behind_is_gone(pg18: TestCluster) -> None:
-    extra = {"pool": {"size": 1}, "tiers": {"default": {"cross_tenant_channels": "allow"}}}
+    tier = {"cross_tenant_channels": "allow", "cross_tenant_sessions": "allow"}
+    extra = {"pool": {"size": 1}, "tiers": {"default": tier}}
     with running_proxy(pg18, extra) as proxy:
         with connect(proxy) as client:
             clean = value(client, LOOK)

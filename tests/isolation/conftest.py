@@ -12,7 +12,12 @@ from tests.isolation import world
 from tests.support.postgres import ClusterWorkshop, TestCluster, system_binaries
 from tests.support.proxy import ProxyUnderTest, running_proxy
 
-SINGLE: dict[str, Any] = {"pool": {"size": 1, "wait_timeout": "5s"}, "tenants": {"hooli": world.HOOLI_CONFIG}}
+SINGLE: dict[str, Any] = {
+    "pool": {"size": 1, "wait_timeout": "5s"},
+    "tiers": {"default": {"cross_tenant_sessions": "allow"}},
+    "tenants": {"hooli": world.HOOLI_CONFIG},
+}
+"""Clients may see all of their session, for they are to notice what others have left in it."""
 
 
 @pytest.fixture(scope="session", params=["embedded", "system"])

@@ -12,6 +12,7 @@ from proxy.wire.buffer import frame
 from tests.isolation import world
 from tests.isolation.test_attacks import CASTS, States, assert_unharmed, expected_state, untouched
 from tests.isolation.world import Resident, connect, items_of, reach_of, state_of
+from tests.support.messages import function_call
 from tests.support.proxy import ProxyUnderTest
 from tests.support.raw import Frame, RawConnection, Refused, errors, rows
 
@@ -19,13 +20,6 @@ __all__ = ["untouched"]  # the fixture
 
 SET_CONFIG_OID = 2078
 TEXT, NAME, BPCHAR, VARCHAR, UNKNOWN = 25, 19, 1042, 1043, 705
-
-
-def function_call(oid: int, arguments: Sequence[bytes]) -> bytes:
-    """FunctionCall with all arguments and the result as text (manual, 54.7)."""
-    body = oid.to_bytes(4, "big") + b"\0\0" + len(arguments).to_bytes(2, "big")
-    body += b"".join(len(argument).to_bytes(4, "big") + argument for argument in arguments)
-    return frame(codes.FUNCTION_CALL, body + b"\0\0")
 
 
 async def bound(connection: RawConnection, sql: str, types: Sequence[int], values: Sequence[bytes]) -> list[Frame]:

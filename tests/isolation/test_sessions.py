@@ -15,7 +15,7 @@ from tests.support.proxy import ProxyUnderTest, running_proxy
 ITEMS = "SELECT array_agg(item ORDER BY item) FROM orders"
 ONE = {
     "pool": {"mode": "session", "session_size": 1, "wait_timeout": "10s"},
-    "tiers": {"default": {"cross_tenant_channels": "allow"}},
+    "tiers": {"default": {"cross_tenant_channels": "allow", "cross_tenant_sessions": "allow"}},
 }
 
 

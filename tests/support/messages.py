@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from proxy.wire import backend, codes, frontend
@@ -43,9 +44,10 @@ def copy_data(data: bytes) -> bytes:
     return frame(codes.COPY_DATA, data)
 
 
-def function_call(oid: int) -> bytes:
-    """FunctionCall without arguments."""
-    return frame(codes.FUNCTION_CALL, int32(oid) + int16(0) + int16(0) + int16(0))
+def function_call(oid: int, arguments: Sequence[bytes] = ()) -> bytes:
+    """FunctionCall with all arguments and the result as text."""
+    given = b"".join(int32(len(argument)) + argument for argument in arguments)
+    return frame(codes.FUNCTION_CALL, int32(oid) + int16(0) + int16(len(arguments)) + given + int16(0))
 
 
 SYNC: Final = frontend.SYNC

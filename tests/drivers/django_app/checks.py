@@ -386,7 +386,7 @@ def check_a_killed_server_in_a_block_is_an_operational_error(world: World) -> No
     if PLACEMENT == "schema":
         return  # the tenant's role may not end the sessions of Gatehouse's login
     with failing(OperationalError), transaction.atomic(using="lasting"):
-        ask("SELECT pg_terminate_backend(pg_backend_pid())", using="lasting")
+        ask("DO $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); END $$", using="lasting")
     lasting = connections["lasting"]
     lasting.close_if_unusable_or_obsolete()
     assert Author.objects.using("lasting").count() >= 0

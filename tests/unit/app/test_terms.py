@@ -127,6 +127,15 @@ def test_channels_are_refused_where_other_tenants_would_hear_them(mode: PoolMode
     assert not policy(SHARED, mode, Tier("x", allows_channels=True)).channels_refused
 
 
+@pytest.mark.parametrize("mode", list(PoolMode))
+def test_other_sessions_are_out_of_reach_where_they_are_other_tenants(mode: PoolMode) -> None:
+    assert policy(SHARED, mode).sessions_refused
+    assert policy(SCHEMA, mode).sessions_refused
+    assert not policy(OWN, mode).sessions_refused
+    assert not policy(SHARED, mode, Tier("x", allows_sessions=True)).sessions_refused
+    assert policy(SHARED, mode, Tier("x", allows_channels=True)).sessions_refused
+
+
 def test_a_session_may_do_what_needs_one() -> None:
     strict = Tier("x", session_state=SessionState.REFUSE)
     assert policy(SHARED, tier=strict).session_state_refused

@@ -7,8 +7,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from proxy.guard import calls, grammar, keywords, lexer
-from proxy.guard.functions import HARMLESS_FUNCTIONS, SEQUENCE_READS, SESSION_LOCKS, UNREMARKABLE_FUNCTIONS
+from proxy.guard import grammar, keywords, lexer
+from proxy.guard.functions import (
+    HARMLESS_FUNCTIONS,
+    REACH_SESSIONS,
+    SEQUENCE_READS,
+    SESSION_LOCKS,
+    UNREMARKABLE_FUNCTIONS,
+)
 from proxy.guard.literals import NAME_BYTES
 from proxy.guard.shapes import MAX_SHAPED_BYTES, has_shape_in_python, is_clear, shape_of
 from tests.support.in_c import module_in_c, needs
@@ -119,7 +125,7 @@ def test_a_text_that_ends_in_a_string_has_no_shape(text: bytes) -> None:
 def test_no_word_that_the_guard_looks_for_has_a_digit_but_functions_that_say_nothing() -> None:
     words: set[bytes] = {b"set_config", b"pg_settings", b"pg_temp", *keywords.NEVER_FUNCTIONS, *keywords.CONSTRUCTS}
     words.update(*keywords.CONSTRUCTS.values(), keywords.BEFORE_A_VALUE, keywords.BEFORE_A_NAME, grammar._BY_FIRST_WORD)
-    words.update(calls._SHOWS_STATEMENTS, SESSION_LOCKS, SEQUENCE_READS, HARMLESS_FUNCTIONS - UNREMARKABLE_FUNCTIONS)
+    words.update(REACH_SESSIONS, SESSION_LOCKS, SEQUENCE_READS, HARMLESS_FUNCTIONS - UNREMARKABLE_FUNCTIONS)
     assert [word for word in words if re.search(rb"[0-9]", word)] == []
 
 

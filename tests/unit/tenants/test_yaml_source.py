@@ -110,3 +110,5 @@ def test_a_tier_says_what_its_clients_may_do() -> None:
     assert tier.allows_channels
     assert build_tier("y", settings_model.Tier()).clients == ClientRules()
     assert not build_tier("y", settings_model.Tier()).allows_channels
+    assert not tier.allows_sessions
+    assert build_tier("z", settings_model.Tier(cross_tenant_sessions="allow")).allows_sessions
