@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Statement = Prepared[Verdict]
 
-_MOMENT: Final = re.compile(rb"'\s*(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
+_MOMENT: Final = re.compile(rb"['$]\s*(?:now|today|tomorrow|yesterday)\b", re.IGNORECASE)
 """What may be a literal that stands for the moment at which it is parsed (manual, "Special Values" of dates)."""
 _LARGE_BYTES = 32 * 1024
 """Statements up to this size are bounded well enough by how many a client may have."""
