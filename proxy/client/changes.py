@@ -1,7 +1,8 @@
 """What follows for a client that is logged in when the configuration or the registry changes.
 
-Limits count at once. Where its tenant lives is asked when the client needs a server the next time; one that keeps its
-server beyond a transaction needs none, so for that one it is asked as soon as it is between transactions.
+Limits count at once. Where its tenant lives is asked when the client needs a server the next time. For one that waits for a
+server it is asked at once, and for one that keeps its server beyond a transaction, and needs none, as soon as it is between
+transactions.
 """
 
 from __future__ import annotations
@@ -30,15 +31,67 @@ def look_up_again(client: ClientConnection, session: Session) -> Pool | None:
     services = client.services
     tenant = services.registry.cached(session.tenant.id)
     if tenant is None:
-        client.server_pool = None
-        client.timekeeper.wait_begins()
-        client.task = asyncio.get_running_loop().create_task(_look_up_and_acquire(client, session))
+        _acquire_later(client, session)
         return None
     ensure_available(tenant)
     # The pool can be another one though the tenant is the same: its cluster has a new login.
     client.pool = services.pools.pool(services.pool_key(tenant, session.limits.mode))
     _take_over(client, session, tenant)
     return client.pool
+
+
+def is_granted_in_vain(client: ClientConnection, session: Session, server: ServerConnection) -> bool:
+    """Whether the registry changed while the client waited, so that this server may not be its tenant's any more.
+
+    It is given back then, and the client goes on waiting: where the tenant lives now, if it is served at all.
+    """
+    pool = client.server_pool
+    assert pool is not None
+    if _waits_in_place(client, session, pool):
+        return False
+    pool.release(server)
+    _acquire_later(client, session)
+    return True
+
+
+def _waits_in_place(client: ClientConnection, session: Session, pool: Pool) -> bool:
+    """Whether the tenant is known to be as it was when the client began to wait, so that it may wait on."""
+    services = client.services
+    tenant = services.registry.cached(session.tenant.id)
+    if tenant != session.tenant or services.pool_key(session.tenant, session.limits.mode) != pool.key:
+        return False
+    client.generation = services.registry.changes.number
+    return True
+
+
+async def _look_up_and_move(client: ClientConnection, session: Session, pool: Pool) -> None:
+    """For a client that waits for a server of this pool: have it wait where its tenant lives now."""
+
+    def waits_here() -> bool:
+        return not client.is_over and session.state == State.WAITING and client.server_pool is pool
+
+    server = None
+    try:
+        await client.services.registry.lookup(session.tenant.id)
+        if not waits_here() or _waits_in_place(client, session, pool):
+            return
+        pool.forget(client)
+        server = client.find_server()
+    except ProxyError as error:
+        if waits_here():
+            pool.forget(client)
+            client.refused(error)
+        return
+    if server is not None:
+        session.granted(server)
+    client.update_reading()
+
+
+def _acquire_later(client: ClientConnection, session: Session) -> None:
+    """Have the client wait for the registry's answer, and then for a server."""
+    client.server_pool = None
+    client.timekeeper.wait_begins()
+    client.task = asyncio.get_running_loop().create_task(_look_up_and_acquire(client, session))
 
 
 async def _look_up_and_acquire(client: ClientConnection, session: Session) -> None:
@@ -74,6 +127,8 @@ def live_by_new_settings(client: ClientConnection) -> None:
     if client.server is not None:
         client.must_ask = True
         ask_whether_to_stay(client)
+    elif session.state == State.WAITING and (pool := client.server_pool) is not None:
+        client.task = asyncio.get_running_loop().create_task(_look_up_and_move(client, session, pool))
 
 
 def _renew_terms(client: ClientConnection, session: Session) -> None:

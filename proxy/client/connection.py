@@ -16,7 +16,7 @@ from typing import Final
 from proxy.client.admission import Admitted, greeting
 from proxy.client.arrival import Arrival, shutting_down
 from proxy.client.cancels import cancel_as_asked, cancel_overdue, drop_held, release_later, send_held
-from proxy.client.changes import ask_whether_to_stay, live_by_new_settings, look_up_again
+from proxy.client.changes import ask_whether_to_stay, is_granted_in_vain, live_by_new_settings, look_up_again
 from proxy.client.deadlines import Deadline, Limit, farewell
 from proxy.client.leaving import leave
 from proxy.client.login import Authenticated
@@ -261,6 +261,9 @@ class ClientConnection(Arrival):
         """The pool has a server."""
         session = self.session
         assert session is not None
+        assert isinstance(server, ServerConnection)
+        if self.generation != self._changes.number and is_granted_in_vain(self, session, server):
+            return
         session.stats.wait_seconds.observe(monotonic() - self.timekeeper.waits_since)
         try:
             session.granted(self._hold(server))

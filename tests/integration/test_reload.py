@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from tests.conftest import NewCluster
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
-from tests.support.serve import connect, eventually, fetch, pool_of, served_proxy, value
+from tests.support.serve import Connection, connect, eventually, fetch, pool_of, served_proxy, value
 
 
 @pytest.fixture
@@ -109,6 +111,96 @@ def test_a_tenant_moves_between_two_transactions(proxy: ProxyUnderTest) -> None:
         assert value(busy, where) == "saas"
         busy.execute("COMMIT")
         assert value(busy, where) == "tenant_initech"
+
+
+class Asking(threading.Thread):
+    """A client's statement that waits for an answer: `answer` is it, or the error."""
+
+    def __init__(self, client: Connection, sql: str) -> None:
+        super().__init__()
+        self._client = client
+        self._sql = sql
+        self.answer: object = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self.answer = value(self._client, self._sql)
+        except psycopg.Error as error:
+            self.answer = error
+
+
+@pytest.fixture(params=["told", "not told yet"])
+def crowded(
+    request: pytest.FixtureRequest, pg18: TestCluster, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ProxyUnderTest]:
+    """A Gatehouse with one server per pool. Clients are told of a reload in turns: a server may become free before."""
+
+    async def nobody() -> None:
+        await asyncio.sleep(0)
+
+    one_server = {"pool": {"size": 1, "session_size": 1}, "tenants": {"mover": placed_in("saas")}}
+    with running_proxy(pg18, one_server) as proxy:
+        if request.param != "told":
+            monkeypatch.setattr(proxy.gatehouse, "_tell_clients", nobody)
+        yield proxy
+
+
+def waiting(proxy: ProxyUnderTest) -> int:
+    """How many clients wait for a server."""
+    return sum(pool.cl_waiting for pool in proxy.call(proxy.gatehouse._pools.snapshots))
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+def test_a_tenant_that_moves_takes_along_who_waits_for_a_server(crowded: ProxyUnderTest, mode: str) -> None:
+    where = "SELECT current_database() || ' of ' || current_setting('app.tenant_id')"
+    reload(crowded, {"users": {"app": {"pool_mode": mode}}})
+    with connect(crowded, "umbrella") as holder, connect(crowded, "mover") as waiter:
+        holder.execute("BEGIN")
+        holder.execute("SELECT 1")
+        asking = Asking(waiter, where)
+        eventually(lambda: waiting(crowded) == 1)
+        # A place may be another tenant's from now on: the new one of this tenant was.
+        reload(
+            crowded,
+            {
+                "tenants": {"initech": None, "mover": placed_in("tenant_initech", "database")},
+                "users": {"initech": None},
+            },
+        )
+        holder.execute("COMMIT")
+        holder.close()
+        asking.join()
+        assert asking.answer == "tenant_initech of mover"
+        assert value(waiter, where) == "tenant_initech of mover"
+
+
+def test_who_waits_for_a_server_is_refused_when_the_tenant_is_suspended(crowded: ProxyUnderTest) -> None:
+    with connect(crowded, "umbrella") as holder, connect(crowded) as waiter, connect(crowded) as gone:
+        holder.execute("BEGIN")
+        holder.execute("SELECT 1")
+        asking = [Asking(client, "SELECT count(*) FROM orders") for client in (waiter, gone)]
+        eventually(lambda: waiting(crowded) == 2)
+        reload(crowded, with_status("suspended"))
+        holder.execute("COMMIT")
+        for each in asking:
+            each.join()
+            assert isinstance(each.answer, psycopg.errors.CannotConnectNow)
+        reload(crowded, with_status("active"))
+        assert value(waiter, "SELECT count(*) FROM orders") == 3
+
+
+def test_who_waits_for_a_server_goes_on_waiting_where_nothing_changed(crowded: ProxyUnderTest) -> None:
+    with connect(crowded, "umbrella") as holder, connect(crowded) as waiter:
+        holder.execute("BEGIN")
+        holder.execute("SELECT 1")
+        asking = Asking(waiter, "SELECT count(*) FROM orders")
+        eventually(lambda: waiting(crowded) == 1)
+        reload(crowded, {"tenants": {"newcomer": placed_in("saas")}})
+        assert waiting(crowded) == 1
+        holder.execute("COMMIT")
+        asking.join()
+        assert asking.answer == 3
 
 
 def test_a_schema_tenant_gets_its_new_search_path(proxy: ProxyUnderTest) -> None:
