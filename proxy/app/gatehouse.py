@@ -341,7 +341,8 @@ class Gatehouse:
     def apply(self, new: Settings, changes: Changes, known: Mapping[str, str] | None = None) -> None:
         """Take over a new configuration without dropping anybody. Raises ConfigError and changes nothing.
 
-        `changes` from the settings in force. `known`: the verifiers whose salts are to be kept; without it those there are.
+        In `new` what needs a restart is as it was, see settings/live.py; `changes` are those from the settings in force to the
+        file. `known`: the verifiers whose salts are to be kept; without it those there are.
         """
         users = ConfiguredUsers(new, self._users.verifiers() if known is None else known)
         connectors = assembly.connectors(new, self._salted, self._log)
@@ -350,8 +351,6 @@ class Gatehouse:
             self._log.warning("some changes take effect after a restart only", changed=list(changes.needs_restart))
         services = self._services
         old = self.settings
-        # Sessions and servers were made with it: see settings/live.py.
-        new = new.model_copy(update={"context": old.context})
         self.settings = new
         self._users, self._connectors = users, connectors
         services.directory = users

@@ -17,7 +17,7 @@ from structlog.typing import FilteringBoundLogger
 
 from proxy.app.view import ReloadRecord
 from proxy.errors import ConfigError
-from proxy.settings.live import Changes, diff
+from proxy.settings.live import Changes, diff, until_restart
 from proxy.settings.loading import load_settings
 from proxy.settings.model import Settings
 
@@ -64,7 +64,8 @@ class _Turns:
 class Reloader:
     """Watches the configuration's files, and loads when asked.
 
-    `in_force` gives the settings that others are compared with, `apply` takes over others and how they differ.
+    `in_force` gives the settings that others are compared with. `apply` takes over others, in which what needs a restart is
+    as it was, and how the file differs.
     """
 
     def __init__(
@@ -157,7 +158,8 @@ class Reloader:
     def _read(self, old: Settings) -> tuple[Settings, Changes]:
         pause = _Turns()
         new = load_settings(self._path, old.tenants, pause)
-        return new, diff(old, new, pause)
+        changes = diff(old, new, pause)
+        return until_restart(old, new, changes, pause), changes
 
     async def _load(self) -> None:
         self._loaded = self._states()

@@ -30,7 +30,7 @@ from proxy.app.view import ReloadRecord
 from proxy.app.worker_link import Begin, Place, Reload, Stop
 from proxy.app.worker_process import WorkerProcess
 from proxy.auth.scram import SaltedPasswords
-from proxy.settings.live import NEEDS_RESTART, Changes, TenantChanges
+from proxy.settings.live import Changes, TenantChanges
 from proxy.settings.model import Settings
 
 _FIRST_PAUSE_S: Final = 0.1
@@ -153,8 +153,6 @@ class Supervisor:
         assembly.client_tls(new.tls)
         if changes.needs_restart:
             self._log.warning("some changes take effect after a restart only", changed=list(changes.needs_restart))
-        # A worker that is started later must be like the others.
-        new = new.model_copy(update={section: getattr(self._settings, section) for section in NEEDS_RESTART})
         tenants = TenantChanges.between(self._settings.tenants, new.tenants)
         self._settings, self._users = new, users
         rest = new.model_copy(update={"tenants": {}})

@@ -1,4 +1,4 @@
-"""What changed between two configurations, and which changes a running proxy can not take on."""
+"""What changed between two configurations, which changes a running proxy can not take on, and what it lives by then."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from proxy.settings.checks import Declared, check
 from proxy.settings.model import Settings, TenantEntry
+from proxy.settings.problems import InvalidConfiguration, Problem
 from proxy.settings.types import Section, yaml_key
 
 # They are bound when the process starts: sockets, and what every server and session was given.
 NEEDS_RESTART: Final = ("listen", "endpoints", "http", "workers", "context")
 _LOG_NEEDS_RESTART: Final = ("log.format", "log.level")
+_NOT_OF_A_FILE: Final = Declared(None, None, None)
 
 # A line of 100,000 tenants held up the event loop for 1.5 s.
 _MAX_SHOWN: Final = 200
@@ -67,6 +70,29 @@ def diff(old: Settings, new: Settings, pause: Callable[[], None] = lambda: None)
         path for path in paths if path.split(".", 1)[0] in NEEDS_RESTART or path in _LOG_NEEDS_RESTART
     )
     return Changes(tuple(path for path in paths if path not in needs_restart), needs_restart)
+
+
+def until_restart(old: Settings, new: Settings, changes: Changes, pause: Callable[[], None] = lambda: None) -> Settings:
+    """What a proxy that runs by `old` lives by when it takes over `new`: what needs a restart stays as it was.
+
+    Raises InvalidConfiguration where the two do not go together, though the file is good: a tenant's own schema can be one
+    that all tenants see until then, or a pool too small for the workers there are. `pause` as in `diff`.
+    """
+    if not changes.needs_restart:
+        return new
+    kept: dict[str, Section | int | dict[str, Any] | None] = {each: getattr(old, each) for each in NEEDS_RESTART}
+    kept["log"] = new.log.model_copy(update={"format": old.log.format, "level": old.log.level})
+    lived_by = new.model_copy(update=kept)
+    problems = [
+        Problem(
+            f"{'.'.join(map(str, found.path))}: {found.message}",
+            f"Until a restart this is as it was: {', '.join(changes.needs_restart)}. Restart, or change the rest later.",
+        )
+        for found in check(lived_by, _NOT_OF_A_FILE, pause)
+    ]
+    if problems:
+        raise InvalidConfiguration(problems)
+    return lived_by
 
 
 def _differences(old: Any, new: Any, path: str, pause: Callable[[], None]) -> Iterator[str]:

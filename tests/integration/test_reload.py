@@ -225,6 +225,23 @@ def test_a_bad_file_changes_nothing(proxy: ProxyUnderTest) -> None:
         assert value(client, "SELECT 1") == 1
 
 
+def test_a_schema_that_all_tenants_see_until_a_restart_becomes_nobodys_own(pg18: TestCluster) -> None:
+    with running_proxy(pg18, {"context": {"shared_schemas": ["public", "tenant_other"]}}) as proxy:
+        proxy.write({"context": None, "tenants": {"other": {"placement": in_schema("tenant_other")}}})
+        eventually(lambda: proxy.gatehouse._reloads.failed)
+        with connect(proxy, "globex") as client:
+            assert value(client, "SHOW search_path") == "tenant_globex, public, tenant_other"
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            connect(proxy, "other")
+        reload(proxy, {"tenants": {"other": {"placement": in_schema("tenant_another")}}})
+        with connect(proxy, "other") as client:
+            assert value(client, "SHOW search_path") == "tenant_another, public, tenant_other"
+
+
+def in_schema(schema: str) -> dict[str, Any]:
+    return {"model": "schema", "cluster": "main", "database": "saas", "schema": schema}
+
+
 def test_a_changed_password_counts_for_new_clients(proxy: ProxyUnderTest) -> None:
     with connect(proxy) as client:
         before = proxy.gatehouse._reloads.ok

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from proxy.settings.live import TenantChanges, diff
+import pytest
+
+from proxy.errors import ConfigError
+from proxy.settings.live import TenantChanges, diff, until_restart
 from proxy.settings.model import TenantEntry
 from tests.unit.settings.conftest import Load
 
@@ -70,3 +73,38 @@ def test_what_is_bound_at_start_needs_a_restart(load: Load) -> None:
     )
     assert changes.needs_restart == ("context.tenant_setting", "endpoints.s", "http", "listen.port", "log.level")
     assert changes.live == ("log.connections",)
+
+
+def test_until_a_restart_what_needs_one_stays_as_it_was(load: Load) -> None:
+    old = load(CLUSTER + "workers: 2\ncontext: {tenant_setting: a.b}\nlog: {level: error}")
+    new = load(CLUSTER + "workers: 3\nlisten: {port: 7000}\npool: {size: 7}\nlog: {level: debug, connections: false}")
+    lived_by = until_restart(old, new, diff(old, new))
+    assert (lived_by.workers, lived_by.listen, lived_by.context) == (2, old.listen, old.context)
+    assert (lived_by.pool.size, lived_by.log.level, lived_by.log.connections) == (7, "error", False)
+    assert until_restart(old, old, diff(old, old)) is old
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "problem"),
+    [
+        (
+            "context: {shared_schemas: [public, common]}",
+            "tenants: {a: {placement: {model: schema, cluster: main, database: d, schema: common}}}",
+            'tenants.a.placement.schema: the schema "common" is shared by all tenants',
+        ),
+        ("workers: 4", "pool: {size: 3}", "pool.size: must not be less than workers, which is 4"),
+        (
+            "context: {tenant_setting: a.b}",
+            "tiers: {default: {settings: {a.b: x}}}",
+            'tiers.default.settings.a.b: "a.b" is part of the tenant\'s context',
+        ),
+    ],
+)
+def test_a_good_file_is_refused_that_does_not_go_with_what_stays(
+    load: Load, before: str, after: str, problem: str
+) -> None:
+    old, new = load(CLUSTER + before), load(CLUSTER + after)
+    with pytest.raises(ConfigError) as refused:
+        until_restart(old, new, diff(old, new))
+    assert problem in str(refused.value)
+    assert "Until a restart this is as it was: " + before.split(":")[0] in str(refused.value)
