@@ -124,7 +124,11 @@ class Supervisor:
         pause_s = _FIRST_PAUSE_S
         while not self._stop_requested.is_set():
             began = loop.time()
-            code = await worker.run(partial(self._begin, worker.index), self._sockets.descriptors)
+            try:
+                code = await worker.run(partial(self._begin, worker.index), self._sockets.descriptors)
+            except OSError as error:  # no descriptor, no memory, or the program is being replaced just now
+                code = 1
+                self._log.error("a worker can not be started", worker=worker.index, reason=str(error))
             self._view.merger.lost(worker.index)
             if self._stop_requested.is_set():
                 break

@@ -51,35 +51,46 @@ class WorkerProcess:
     async def run(self, begin: Callable[[], Begin], descriptors: Iterable[int]) -> int:
         """Start the process, and be there for it until it ends; its exit code, negative for a signal.
 
-        `begin` is asked when the process is there: what was ordered before then must be in it.
+        `begin` is asked when the process is there: what was ordered before then must be in it. Raises OSError if it can not
+        be started.
         """
         self.state = State.STARTING
         self.gone.clear()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # A session of its own: Ctrl-C in a terminal is for the supervisor, who passes it on.
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                env={**os.environ, LINE_VARIABLE: str(theirs.fileno())},
-                pass_fds=(theirs.fileno(), *descriptors),
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        reader, self._writer = await asyncio.open_unix_connection(sock=ours)
         try:
+            process, line = await self._start(descriptors)
+            reader, self._writer = await asyncio.open_unix_connection(sock=line)
             send(self._writer, begin())
             if self._stop is not None:
                 send(self._writer, self._stop)
             await self._listen(reader)
-            return await self._process.wait()
+            return await process.wait()
         finally:
-            self._writer.close()
-            with contextlib.suppress(OSError):
-                await self._writer.wait_closed()
+            if self._writer is not None:
+                self._writer.close()
+                with contextlib.suppress(OSError):
+                    await self._writer.wait_closed()
             self._process, self._writer = None, None
             self.state = State.RESTARTING
             self.ready.clear()
             self.gone.set()
+
+    async def _start(self, descriptors: Iterable[int]) -> tuple[asyncio.subprocess.Process, socket.socket]:
+        """The process, and this side of the line to it."""
+        ours, theirs = socket.socketpair()
+        with contextlib.ExitStack() as unless_started:
+            unless_started.callback(ours.close)
+            with theirs:
+                # A session of its own: Ctrl-C in a terminal is for the supervisor, who passes it on.
+                process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    env={**os.environ, LINE_VARIABLE: str(theirs.fileno())},
+                    pass_fds=(theirs.fileno(), *descriptors),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            unless_started.pop_all()
+        self._process = process
+        return process, ours
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
         while (message := await receive(reader)) is not None:

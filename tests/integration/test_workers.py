@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +203,31 @@ def answers(client: Connection) -> bool:
         return bool(value(client, "SELECT 1") == 1)
     except psycopg.OperationalError:
         return False
+
+
+def test_a_worker_that_can_not_be_replaced_at_once_is_replaced_later(pg18: TestCluster) -> None:
+    with served_proxy(pg18, {"workers": 2, "timeouts": {"shutdown_timeout": "off"}}) as proxy:
+        with no_more_files(proxy.process.pid):
+            os.kill(children(proxy)[0], signal.SIGKILL)
+            [line, *_] = eventually(lambda: proxy.events("a worker can not be started"))
+            assert "Too many open files" in line["reason"]
+        eventually(lambda: samples(proxy, "gatehouse_workers")[("ready",)] == 2)
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait() == 0
+
+
+@contextmanager
+def no_more_files(pid: int) -> Iterator[None]:
+    """The process can open no more files, until the end."""
+    files = [int(file) for file in os.listdir(f"/proc/{pid}/fd")]
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    # Numbers that are free below the highest one in use could be taken.
+    missing = set(range(max(files))) - set(files)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(missing, default=max(files) + 1), before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
 def test_a_worker_that_is_told_to_end_is_replaced_after_its_transactions(pg18: TestCluster) -> None:
