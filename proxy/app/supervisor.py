@@ -30,13 +30,15 @@ from proxy.app.view import ReloadRecord
 from proxy.app.worker_link import Begin, Place, Reload, Stop
 from proxy.app.worker_process import WorkerProcess
 from proxy.auth.scram import SaltedPasswords
-from proxy.settings.live import Changes, TenantChanges
+from proxy.settings.live import NO_CHANGES, NO_TENANT_CHANGES, Changes, TenantChanges
 from proxy.settings.model import Settings
 
 _FIRST_PAUSE_S: Final = 0.1
 _MOST_PAUSE_S: Final = 15.0
 _STEADY_S: Final = 10.0
 """A worker that lived this long was well: the next pause is the first again."""
+_RETRY_S: Final = 1.0
+"""After this a worker that refused a configuration is told again."""
 _KILL_S: Final = 10.0
 """How much longer than it may a worker has to end, before it is killed."""
 
@@ -54,9 +56,8 @@ class Supervisor:
         self._sockets = SharedSockets(settings)
         self._reloads = ReloadRecord()
         self._reloader = Reloader(config_path, lambda: self._settings, self._apply, self._reloads, self._log)
-        self._workers = [
-            WorkerProcess(index, command, self._log, self._reloads.went_wrong) for index in range(settings.workers)
-        ]
+        self._workers = [WorkerProcess(index, command, self._log, self._refused) for index in range(settings.workers)]
+        self._told_again: set[int] = set()  # workers that will be, soon
         self._view = SupervisorView(self._workers, self._folder, self._reloads)
         self._admin: AdminServer | None = None
         self._keepers: list[asyncio.Task[None]] = []
@@ -159,12 +160,30 @@ class Supervisor:
             self._log.warning("some changes take effect after a restart only", changed=list(changes.needs_restart))
         tenants = TenantChanges.between(self._settings.tenants, new.tenants)
         self._settings, self._users = new, users
-        rest = new.model_copy(update={"tenants": {}})
-        verifiers = users.verifiers()
         for worker in self._workers:
-            settings = worker_settings(rest, worker.index, len(self._workers))
-            worker.order(Reload(settings, tenants, changes, verifiers))
+            worker.order(self._reload(worker, tenants, changes))
         self._log.info("configuration passed on to the workers", changed=changes.shown())
+
+    def _reload(self, worker: WorkerProcess, tenants: TenantChanges, changes: Changes) -> Reload:
+        rest = self._settings.model_copy(update={"tenants": {}})
+        settings = worker_settings(rest, worker.index, len(self._workers))
+        return Reload(settings, tenants, changes, self._users.verifiers())
+
+    def _refused(self, worker: WorkerProcess) -> None:
+        """A worker could not take over what is good: a file was gone, or could not be opened, when its turn came.
+
+        Tenants may have been suspended or moved: it is told again until it lives by the same settings as the others.
+        """
+        if not worker.refuses:
+            self._reloads.failed += 1
+        if worker.index not in self._told_again:
+            self._told_again.add(worker.index)
+            asyncio.get_running_loop().call_later(_RETRY_S, self._tell_again, worker)
+
+    def _tell_again(self, worker: WorkerProcess) -> None:
+        self._told_again.discard(worker.index)
+        if worker.refuses:
+            worker.order(self._reload(worker, NO_TENANT_CHANGES, NO_CHANGES))
 
     def _request_stop(self, at_once: bool) -> None:
         is_repeated = self._stop_requested.is_set()

@@ -129,7 +129,8 @@ class SupervisorView:
 
     def _config(self) -> ConfigSnapshot:
         reloads = self._reloads
-        return ConfigSnapshot(reloads.loaded_at, reloads.last_ok, reloads.ok, reloads.failed)
+        is_in_force = reloads.last_ok and not any(worker.refuses for worker in self._workers)
+        return ConfigSnapshot(reloads.loaded_at, is_in_force, reloads.ok, reloads.failed)
 
 
 class _MergedCollector(GatehouseCollector):

@@ -24,21 +24,25 @@ class State(StrEnum):
 
 
 class WorkerProcess:
-    """Worker number `index`, in as many lives as it takes. `reload_failed` is called when it refuses a reload."""
+    """Worker number `index`, in as many lives as it takes.
+
+    `refuses` says that it lives by older settings than it was told to; `refused` is called each time that it says so.
+    """
 
     def __init__(
-        self, index: int, command: list[str], log: FilteringBoundLogger, reload_failed: Callable[[], None]
+        self, index: int, command: list[str], log: FilteringBoundLogger, refused: Callable[[WorkerProcess], None]
     ) -> None:
         self.index = index
         self.state = State.RESTARTING
         self.restarts = 0
         self.was_ever_ready = False
+        self.refuses = False
         self.ready = asyncio.Event()
         self.gone = asyncio.Event()
         self.gone.set()
         self._command = command
         self._log = log
-        self._reload_failed = reload_failed
+        self._refused = refused
         self._process: asyncio.subprocess.Process | None = None
         self._stop: Stop | None = None
         self._writer: asyncio.StreamWriter | None = None
@@ -71,6 +75,7 @@ class WorkerProcess:
                     await self._writer.wait_closed()
             self._process, self._writer = None, None
             self.state = State.RESTARTING
+            self.refuses = False
             self.ready.clear()
             self.gone.set()
 
@@ -101,8 +106,11 @@ class WorkerProcess:
                         self.state = State.READY
                     self.ready.set()
                 case Reloaded(problem) if problem:
-                    self._reload_failed()
                     self._log.error("a worker refused the configuration", worker=self.index, problem=problem)
+                    self._refused(self)
+                    self.refuses = True
+                case Reloaded():
+                    self.refuses = False
                 case _:
                     pass
 

@@ -49,7 +49,7 @@ class TenantChanges:
     def between(cls, old: dict[str, TenantEntry], new: dict[str, TenantEntry]) -> TenantChanges:
         """What is different in `new`."""
         if old is new:
-            return cls({}, ())
+            return NO_TENANT_CHANGES
         entries = {name: entry for name, entry in new.items() if entry is not old.get(name) and entry != old.get(name)}
         return cls(entries, tuple(name for name in old if name not in new))
 
@@ -61,6 +61,10 @@ class TenantChanges:
         for name in self.gone:
             applied.pop(name, None)
         return applied
+
+
+NO_CHANGES: Final = Changes((), ())
+NO_TENANT_CHANGES: Final = TenantChanges({}, ())
 
 
 def diff(old: Settings, new: Settings, pause: Callable[[], None] = lambda: None) -> Changes:

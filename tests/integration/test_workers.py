@@ -290,6 +290,29 @@ async def test_a_login_has_the_same_salt_at_every_worker_and_after_a_reload(pg18
     assert len(salts) == 1
 
 
+def test_a_worker_that_could_not_take_over_a_reload_does_it_as_soon_as_it_can(pg18: TestCluster) -> None:
+    with served_proxy(pg18, ROOMY) as proxy, ExitStack() as stack:
+        clients = crowd(proxy, stack)
+        succeeded = "gatehouse_config_last_reload_successful"
+        with no_more_files(children(proxy)[0]):
+            proxy.write({"tenants": {"acme": {"status": "suspended"}}})
+            eventually(lambda: len(proxy.events("a worker refused the configuration")) > 1)
+            assert [line["worker"] for line in reloaded(proxy)] == [1]
+            assert len([client for client in clients if not is_suspended(client)]) not in (0, len(clients))
+        eventually(lambda: len(reloaded(proxy)) == 2)
+        eventually(lambda: samples(proxy, succeeded)[()] == 1)
+        assert samples(proxy, "gatehouse_config_reloads_total") == {("ok",): 1, ("failed",): 1}
+        assert all(is_suspended(client) for client in clients)
+
+
+def is_suspended(client: Connection) -> bool:
+    try:
+        value(client, "SELECT 1")
+    except psycopg.errors.CannotConnectNow:
+        return True
+    return False
+
+
 async def salt(proxy: ServedProxy) -> str:
     async with await RawConnection.connect(proxy.host, proxy.port, user="app.acme", password=proxy.password) as client:
         return client.salt
