@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import pickle
 import time
 from collections import Counter
@@ -34,7 +33,7 @@ from proxy.observe.gauges import (
 from proxy.observe.metrics import GatehouseCollector, Scrape, render
 
 _ASK_S: Final = 5.0
-"""How long a worker may take to say how it is; then its last answer counts."""
+"""How long a worker may take to say how it is; then its last figures count, and it is not ready."""
 
 
 class SupervisorView:
@@ -49,6 +48,7 @@ class SupervisorView:
         self.version = __version__
         self.started_at = time.time()
         self._lock = asyncio.Lock()
+        self._silent: set[int] = set()  # workers that did not answer when they were asked last
 
     async def refresh(self) -> None:
         """Ask all workers."""
@@ -59,11 +59,15 @@ class SupervisorView:
         pid = worker.pid
         if pid is None or not worker.was_ever_ready:
             return
-        with contextlib.suppress(OSError, EOFError, TimeoutError, pickle.UnpicklingError):
+        try:
             async with asyncio.timeout(_ASK_S):
                 report: Report = await ask(self._folder, worker.index, GiveReport())
-            if worker.pid == pid:
-                self.merger.reported(worker.index, report)
+        except (OSError, EOFError, TimeoutError, pickle.UnpicklingError):
+            self._silent.add(worker.index)
+            return
+        self._silent.discard(worker.index)
+        if worker.pid == pid:
+            self.merger.reported(worker.index, report)
 
     def collector(self) -> GatehouseCollector:
         """Gathers a scrape of all."""
@@ -88,10 +92,11 @@ class SupervisorView:
         )
 
     def readiness(self) -> list[Check]:
-        """Ready: at least one worker is, and nobody has said stop."""
+        """Ready: at least one worker is, and says so, and nobody has said stop."""
         count = len(self._workers)
         ready = sum(
             worker.state is State.READY
+            and worker.index not in self._silent
             and worker.index in self.merger.reports
             and is_ready(self.merger.reports[worker.index].checks)
             for worker in self._workers

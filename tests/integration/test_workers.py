@@ -101,6 +101,24 @@ def test_the_endpoint_answers_for_all(proxy: ServedProxy) -> None:
     assert "Gatehouse" in body
 
 
+def test_a_worker_that_does_not_answer_is_not_ready(proxy: ServedProxy) -> None:
+    def ready() -> tuple[int, str]:
+        status, body = fetch(f"{proxy.http_url}/readyz")
+        return status, json.loads(body)["checks"][0]["detail"]
+
+    pids = children(proxy)
+    assert eventually(lambda: ready() if ready()[0] == 200 else None) == (200, "2 of 2 are ready")
+    try:
+        os.kill(pids[0], signal.SIGSTOP)
+        assert ready() == (200, "1 of 2 are ready")
+        os.kill(pids[1], signal.SIGSTOP)
+        assert ready() == (503, "0 of 2 are ready")
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert ready() == (200, "2 of 2 are ready")
+
+
 def test_pool_size_holds_for_all_workers_together(proxy: ServedProxy) -> None:
     sessions = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'gatehouse' AND datname = 'saas'"
 
