@@ -63,6 +63,7 @@ class Supervisor:
         self._keepers: list[asyncio.Task[None]] = []
         self._stop_requested = asyncio.Event()
         self._stops_at_once = False
+        self._patience: asyncio.Timeout | None = None  # with the workers, when they have been told to stop
         self._exit_code = 0
 
     async def run(self) -> int:
@@ -191,6 +192,9 @@ class Supervisor:
         self._stop_requested.set()
         if is_repeated:  # a second signal: do not wait any more
             self._pass_on_stop()
+            if self._patience is not None:
+                killed_at = asyncio.get_running_loop().time() + _KILL_S
+                self._patience.reschedule(min(killed_at, self._patience.when() or killed_at))
 
     def _pass_on_stop(self) -> None:
         for worker in self._workers:
@@ -205,8 +209,9 @@ class Supervisor:
         drain_s = timeouts.shutdown_timeout_s
         deadline = None if not drain_s else drain_s + timeouts.server_recovery_timeout_s + _KILL_S
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_KILL_S if self._stops_at_once else deadline):
+            async with asyncio.timeout(_KILL_S if self._stops_at_once else deadline) as self._patience:
                 await self._workers_gone()
+        self._patience = None
         if self._admin is not None:
             await self._admin.stop()
         self._log.info("gatehouse has stopped")

@@ -394,6 +394,17 @@ def test_a_second_signal_ends_the_wait(pg18: TestCluster) -> None:
         assert proxy.wait() == 0
 
 
+def test_a_second_signal_ends_a_worker_that_does_not_heed_it(pg18: TestCluster) -> None:
+    with served_proxy(pg18, {"workers": 2, "timeouts": {"shutdown_timeout": "off"}}) as proxy:
+        pids = children(proxy)
+        os.kill(pids[0], signal.SIGSTOP)
+        proxy.signal(signal.SIGTERM)
+        eventually(lambda: proxy.events("gatehouse has stopped"))  # the other worker
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait() == 0
+        assert_nothing_stays(proxy, pids)
+
+
 def test_workers_end_when_their_supervisor_is_killed(pg18: TestCluster) -> None:
     with served_proxy(pg18, {"workers": 2}) as proxy:
         pids = children(proxy)
