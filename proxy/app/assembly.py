@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Container
 from functools import partial
 
 from structlog.typing import FilteringBoundLogger
@@ -17,6 +18,9 @@ from proxy.settings.model import ClientTls, Cluster, Settings
 from proxy.tenants.model import PoolMode, Tenant
 from proxy.tenants.registry import TenantRegistry
 from proxy.tenants.yaml_source import SettingsSource
+
+Place = tuple[str, str]
+"""A cluster and a database of it."""
 
 
 def server_options(settings: Settings) -> ServerOptions:
@@ -58,14 +62,20 @@ def tenant_registry(settings: Settings, source: SettingsSource) -> TenantRegistr
     )
 
 
-def pool_limits(settings: Settings, key: PoolKey) -> PoolLimits:
-    """The settings of one pool; a cluster that left the configuration gets no new servers."""
+def pool_limits(settings: Settings, key: PoolKey, served: Container[Place] | None = None) -> PoolLimits:
+    """The settings of one pool; a cluster that left the configuration gets no new servers.
+
+    `served`: the places of all tenants that are served, None if that is not known. Where nobody lives, and by a login that
+    the cluster had before, no servers are kept for those who may come: the database could not be dropped.
+    """
     pool = settings.pool
     cluster = settings.clusters.get(key.cluster)
     is_session = key.mode is PoolMode.SESSION
+    is_served = served is None or (key.cluster, key.database) in served
+    is_used = cluster is not None and cluster.user == key.user and is_served
     return PoolLimits(
         size=pool.session_size if is_session else pool.size,
-        min_size=pool.min_size if cluster is not None and not is_session else 0,
+        min_size=pool.min_size if is_used and not is_session else 0,
         wait_timeout_s=pool.wait_timeout_s,
         max_waiting=pool.max_waiting,
         idle_timeout_s=pool.idle_timeout_s,

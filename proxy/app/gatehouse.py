@@ -38,7 +38,7 @@ from proxy.net.links import Link
 from proxy.observe.audit import AuditLog
 from proxy.observe.counters import ProxyStats
 from proxy.observe.throttle import every
-from proxy.pool.limits import PoolKey
+from proxy.pool.limits import PoolKey, PoolLimits
 from proxy.pool.manager import Pool, PoolManager
 from proxy.server.connection import ServerConnection
 from proxy.server.ports import ServerPort
@@ -57,6 +57,7 @@ _FAREWELL_LOOKS: Final = 25
 _OTHER_FILES: Final = 100
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _CLIENTS_PER_TURN: Final = 200
+_TENANTS_PER_TURN: Final = 2000
 
 
 class Gatehouse:
@@ -89,6 +90,7 @@ class Gatehouse:
         self._telling: asyncio.Task[None] | None = None
         self._connectors = assembly.connectors(settings, self._salted, self._log)
         self._open: dict[PoolKey, set[ServerConnection]] = {}
+        self._served: set[assembly.Place] | None = None  # where tenants live that are served; not asked before a reload
 
     # Life.
 
@@ -100,7 +102,7 @@ class Gatehouse:
             self._open_server,
             monotonic,
             loop.call_later,
-            lambda key: assembly.pool_limits(self.settings, key),
+            self._pool_limits,
         )
         self._services = self._make_services(settings)
         self._health = ClusterHealth(lambda: self._connectors, self._pools)
@@ -361,13 +363,20 @@ class Gatehouse:
         services.shared.defers_begin = new.pool.defer_begin
         services.probed.clear()
         self._retire_servers(old, new)
-        self._pools.configure(lambda key: assembly.pool_limits(new, key))
+        self._pools.configure(self._pool_limits)
         self._source.replace(new)
         self._registry.invalidate()
         if self._telling is not None:
             self._telling.cancel()
-        self._telling = asyncio.get_running_loop().create_task(self._tell_clients())
+        self._telling = asyncio.get_running_loop().create_task(self._tell_all())
         self._log.info("configuration reloaded", changed=changes.shown(), tenants=len(self._source))
+
+    def _pool_limits(self, key: PoolKey) -> PoolLimits:
+        return assembly.pool_limits(self.settings, key, self._served)
+
+    async def _tell_all(self) -> None:
+        await self._tell_clients()
+        await self._tell_pools()
 
     async def _tell_clients(self) -> None:
         """Have all clients live by the new settings, some at a time: there may be thousands."""
@@ -375,6 +384,17 @@ class Gatehouse:
             connection.configuration_changed()
             if position % _CLIENTS_PER_TURN == _CLIENTS_PER_TURN - 1:
                 await asyncio.sleep(0)
+
+    async def _tell_pools(self) -> None:
+        """Have no pool keep servers where nobody is served any more; some tenants at a time."""
+        served = set()
+        for position, tenant in enumerate(self.settings.tenants.values()):
+            if tenant.status == "active":
+                served.add((tenant.placement.cluster, tenant.placement.database))
+            if position % _TENANTS_PER_TURN == _TENANTS_PER_TURN - 1:
+                await asyncio.sleep(0)
+        self._served = served
+        self._pools.configure(self._pool_limits)
 
 
 def _discard(pool: Pool, server: ServerConnection) -> None:

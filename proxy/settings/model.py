@@ -158,7 +158,9 @@ class PoolSettings(Section):
         "each client that has sent a statement holds one until it leaves",
     )
     min_size: Count = Field(
-        default=0, description="connections kept open when idle, so that the first client need not wait"
+        default=0,
+        description="connections kept open when idle, so that the first client need not wait; none where no tenant is "
+        "served any more",
     )
     wait_timeout_s: Timeout = Field(
         default=15.0, description="a client's wait for a server; then 53300; off is no limit; also per tier and user"

@@ -277,6 +277,29 @@ def test_limits_change_at_once(proxy: ProxyUnderTest) -> None:
     assert pool_of(proxy).max_size == 7
 
 
+def test_nothing_is_kept_where_nobody_lives_any_more(pg18: TestCluster) -> None:
+    with running_proxy(pg18, {"pool": {"min_size": 2, "idle_timeout": "200ms"}}) as proxy:
+
+        def kept(database: str) -> int:
+            pools = proxy.call(proxy.gatehouse._pools.snapshots)
+            return sum(pool.sv_idle + pool.sv_login for pool in pools if pool.database == database)
+
+        for tenant in ("acme", "initech"):
+            with connect(proxy, tenant) as client:
+                value(client, "SELECT 1")
+        eventually(lambda: kept("saas") == kept("tenant_initech") == 2)
+        reload(proxy, {"tenants": {"initech": {"status": "offboarded"}}})
+        eventually(lambda: kept("tenant_initech") == 0)
+        reload(proxy, {"tenants": {"initech": {"status": "active"}}})
+        eventually(lambda: kept("tenant_initech") == 2)
+        assert kept("saas") == 2
+        # Another login has pools of its own; the old one may not even be let in any more.
+        reload(proxy, {"clusters": {"main": {"user": pg18.superuser}}})
+        for pool in list(proxy.gatehouse._pools._pools.values()):
+            proxy.call(pool.maintain)
+        assert kept("saas") == kept("tenant_initech") == 0
+
+
 def test_servers_of_the_old_hosts_are_not_lent_any_more(proxy: ProxyUnderTest, new_cluster: NewCluster) -> None:
     other = new_cluster()
     port = "SELECT inet_server_port()"
