@@ -26,6 +26,8 @@ LogFormat = Literal["console", "json", "auto"]
 LEVELS: Final = ("debug", "info", "warning", "error")
 
 _LEVEL_NAMES: Final = {logging.getLevelNamesMapping()[name.upper()]: name for name in LEVELS}
+_TALKATIVE: Final = ("watchfiles",)
+"""Its line for each change in a folder would be another change, where the log is a file in that folder."""
 _FIRST: Final = ("tenant", "user", "client", "connection_id", "sqlstate", "kind")
 _COLORS: Final = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m"}
 _DIM: Final = "\x1b[2m"
@@ -158,6 +160,8 @@ def _configure_stdlib(stream: TextIO, threshold: int, render: Processor) -> None
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(threshold)
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def mask_secrets(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

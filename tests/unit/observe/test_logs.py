@@ -116,6 +116,14 @@ def test_pythons_own_logging_comes_out_in_the_same_form() -> None:
     assert (event["level"], event["event"], event["logger"]) == ("error", "task x was never retrieved", "asyncio")
 
 
+@pytest.mark.parametrize("level", ["debug", "info", "error"])
+def test_a_change_in_a_watched_folder_is_no_line_which_could_be_the_next_change(level: str) -> None:
+    stream = io.StringIO()
+    configure("json", level=level, stream=stream)
+    logging.getLogger("watchfiles.main").info("1 change detected")
+    assert stream.getvalue() == ""
+
+
 def test_the_level_holds_back_what_is_below_it() -> None:
     stream = io.StringIO()
     configure("json", level="error", stream=stream)
