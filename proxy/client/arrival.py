@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import ssl
 from abc import abstractmethod
 from typing import Final
 
@@ -27,6 +28,7 @@ from proxy.wire import backend
 
 _numbers = itertools.count(1)
 _NOT_THE_CLIENTS_FAULT: Final = (ErrorKind.SERVER, ErrorKind.CONTEXT, ErrorKind.CONFIG, ErrorKind.SHUTDOWN)
+_NO_TLS: Final = (None, None)
 _LAST_WORDS_S: Final = 5.0
 """How long a connection that is closed may take for bytes that the client has not read yet."""
 
@@ -39,6 +41,8 @@ class Arrival(SessionSink, Receiver):
         self._is_unix = is_unix
         self.listener_mode = mode
         self._login: ClientLogin | None = None
+        # Those that it is offered, until it is in: others may be in force when it asks, or when the handshake is done.
+        self._tls: tuple[ssl.SSLContext | None, bytes | None] = services.tls, services.channel_binding
         self._held_back: list[bytes] | None = None  # bytes that came while TLS starts or admission is under way
         self._link: Link | None = None  # None while TLS starts, too
         self.task: asyncio.Task[None] | None = None
@@ -171,23 +175,23 @@ class Arrival(SessionSink, Receiver):
             self._close()
 
     async def _start_tls(self) -> None:
-        services = self.services
         plain = self._link
         assert isinstance(plain, SocketLink)
         assert self._login is not None
-        assert services.tls is not None
+        context, channel_binding = self._tls
+        assert context is not None
         self._is_in_handshake = True
         self._link = None
         plain.write(b"S")
         try:
-            encrypted = await accept_tls(plain, services.tls)
+            encrypted = await accept_tls(plain, context)
         except OSError as error:  # ssl.SSLError is one
             self._log.info("TLS handshake failed", reason=str(error))
             self._close()
             return
         self._is_in_handshake = False
         self._link = encrypted
-        self._login.tls_started(services.channel_binding)
+        self._login.tls_started(channel_binding)
         encrypted.set_receiver(self)
         self._go_on()
 
@@ -226,6 +230,7 @@ class Arrival(SessionSink, Receiver):
         services = self.services
         services.login_deadlines.end(self)
         self._login = None
+        self._tls = _NO_TLS
         self._begin_session(event, admitted)
         services.stats.logins_total += 1
         if services.audit.writes_logins:

@@ -119,6 +119,24 @@ def test_a_renewed_certificate_is_used_without_a_restart(
                 assert value(other, "SELECT 1") == value(client, "SELECT 1") == 1
 
 
+async def test_who_was_offered_tls_gets_it_though_a_reload_took_it_away(
+    pg18: TestCluster, certificates: Certificates
+) -> None:
+    with running_proxy(pg18, client_tls(certificates, "prefer")) as proxy:
+        reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
+        await asyncio.to_thread(
+            eventually, lambda: proxy.call(lambda: len(proxy.gatehouse.services.census.connections))
+        )
+        proxy.write({"tls": {"mode": "disable"}})
+        await asyncio.to_thread(eventually, lambda: proxy.gatehouse._reloads.ok)
+        writer.write(frontend.SSL_REQUEST)
+        assert await asyncio.wait_for(reader.readexactly(1), PATIENCE_S) == b"S"
+        await writer.start_tls(ssl.create_default_context(cafile=certificates.ca_file), server_hostname="localhost")
+        writer.close()
+        with connect(proxy, sslmode="prefer") as client:
+            assert not client.pgconn.ssl_in_use
+
+
 async def test_handshakes_that_fail_or_stop_cost_nothing(pg18: TestCluster, certificates: Certificates) -> None:
     extra = {**client_tls(certificates, "prefer"), "timeouts": {"client_login_timeout": "1s"}}
     with served_proxy(pg18, extra) as proxy:
