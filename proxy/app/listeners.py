@@ -7,6 +7,8 @@ there the supervisor listens and each worker accepts.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -36,7 +38,7 @@ class Listeners:
         self._log = log
         self._inherited = inherited
         self._listeners: list[Listener] = []
-        self._socket_paths: list[Path] = []
+        self._unix_sockets: list[UnixSocket] = []
 
     @property
     def port(self) -> int:
@@ -81,8 +83,9 @@ class Listeners:
         if self._inherited is not None:
             sock = socket.socket(fileno=self._inherited[str(path)])
         else:
-            sock = listen_on_unix_socket(path, listen)
-            self._socket_paths.append(path)
+            made = UnixSocket(path, listen)
+            self._unix_sockets.append(made)
+            sock = made.sock
         self._listen(sock, partial(accept, True))
 
     def _listen(self, sock: socket.socket, take: Callable[[SocketLink, str], None]) -> None:
@@ -101,26 +104,57 @@ class Listeners:
         for listener in self._listeners:
             listener.close()
         self._listeners.clear()
-        for path in self._socket_paths:
-            path.unlink(missing_ok=True)
-        self._socket_paths.clear()
+        for made in self._unix_sockets:
+            made.remove()
+        self._unix_sockets.clear()
 
 
-def listen_on_unix_socket(path: Path, listen: Listen) -> socket.socket:
-    """A Unix socket at `path` that replaces what a killed process left there. Raises OSError."""
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        # Renamed into place: nobody finds it with other rights than it shall have.
-        made = path.with_name(f"{path.name}.new")
-        made.unlink(missing_ok=True)
-        sock.bind(str(made))
-        made.chmod(int(listen.unix_socket_mode, 8))
-        sock.listen(listen.backlog)
-        made.rename(path)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
+class UnixSocket:
+    """A Unix socket that listens at `path`, in place of what a killed process left there.
+
+    Raises OSError: EADDRINUSE where anybody answers.
+    """
+
+    def __init__(self, path: Path, listen: Listen) -> None:
+        if _is_answered(path):
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        self._path = path
+        self.sock = socket.socket(socket.AF_UNIX)
+        try:
+            # Renamed into place: nobody finds it with other rights than it shall have.
+            made = path.with_name(f"{path.name}.new")
+            made.unlink(missing_ok=True)
+            self.sock.bind(str(made))
+            made.chmod(int(listen.unix_socket_mode, 8))
+            self.sock.listen(listen.backlog)
+            self._made = _identity(made)
+            made.rename(path)
+        except BaseException:
+            self.sock.close()
+            raise
+
+    def remove(self) -> None:
+        """Take it away, unless somebody else's is there by now; what was connected stays so."""
+        with contextlib.suppress(FileNotFoundError):
+            if _identity(self._path) == self._made:
+                self._path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _is_answered(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(str(path))
+        except BlockingIOError:  # too many wait there already
+            return True
+        except OSError:
+            return False
+        return True
 
 
 def socket_path(listen: Listen) -> Path:
@@ -139,10 +173,11 @@ def can_not_listen(listen: Listen, section: str, error: OSError) -> ConfigError:
 
 def can_not_listen_on_socket(path: Path, section: str, error: OSError) -> ConfigError:
     """What to say when a Unix socket can not be made."""
-    return ConfigError(
-        f"can not listen on {path}: {_reason(error)}",
-        hint=f"{section}.unix_socket_dir must be a directory that Gatehouse may write to.",
-    )
+    if error.errno == errno.EADDRINUSE:
+        hint = f"Stop what listens there, or set {section}.port or {section}.unix_socket_dir to another one."
+    else:
+        hint = f"{section}.unix_socket_dir must be a directory that Gatehouse may write to."
+    return ConfigError(f"can not listen on {path}: {_reason(error)}", hint=hint)
 
 
 def _reason(error: OSError) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from proxy.app.listeners import can_not_listen, can_not_listen_on_socket, listen_on_unix_socket, socket_path
+from proxy.app.listeners import UnixSocket, can_not_listen, can_not_listen_on_socket, socket_path
 from proxy.errors import ConfigError
 from proxy.settings.model import Listen, Settings
 
@@ -47,12 +47,12 @@ class SharedSockets:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._sockets: dict[Path, socket.socket] = {}
+        self._sockets: dict[Path, UnixSocket] = {}
 
     @property
     def by_path(self) -> dict[str, int]:
         """Path to file descriptor."""
-        return {str(path): sock.fileno() for path, sock in self._sockets.items()}
+        return {str(path): made.sock.fileno() for path, made in self._sockets.items()}
 
     @property
     def descriptors(self) -> Iterable[int]:
@@ -69,16 +69,16 @@ class SharedSockets:
             if listen.unix_socket_dir is not None:
                 path = socket_path(listen)
                 try:
-                    sock = self._sockets[path] = listen_on_unix_socket(path, listen)
-                    sock.setblocking(False)
+                    made = self._sockets[path] = UnixSocket(path, listen)
+                    made.sock.setblocking(False)
                 except OSError as error:
                     raise can_not_listen_on_socket(path, section, error) from None
 
     def close(self) -> None:
-        """Close and remove them."""
-        for path, sock in self._sockets.items():
-            sock.close()
-            path.unlink(missing_ok=True)
+        """Close and remove them; workers go on with theirs."""
+        for made in self._sockets.values():
+            made.sock.close()
+            made.remove()
         self._sockets.clear()
 
 

@@ -205,6 +205,7 @@ class Supervisor:
         self._log.info("gatehouse is stopping", immediate=self._stops_at_once)
         await self._reloader.stop()
         self._pass_on_stop()
+        self._sockets.close()  # nobody accepts any more, and whoever is started instead may listen there
         timeouts = self._settings.timeouts
         drain_s = timeouts.shutdown_timeout_s
         deadline = None if not drain_s else drain_s + timeouts.server_recovery_timeout_s + _KILL_S

@@ -63,9 +63,10 @@ class WorkerProcess:
         try:
             process, line = await self._start(descriptors)
             reader, self._writer = await asyncio.open_unix_connection(sock=line)
-            send(self._writer, begin())
-            if self._stop is not None:
-                send(self._writer, self._stop)
+            if self._stop is None:
+                send(self._writer, begin())
+            else:
+                self._writer.close()  # it ends without having begun
             await self._listen(reader)
             return await process.wait()
         finally:

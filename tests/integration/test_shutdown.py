@@ -196,3 +196,19 @@ def test_the_socket_of_a_killed_process_does_not_stop_the_next(pg18: TestCluster
         proxy.start()
         with connect(proxy, host=folder) as client:
             assert value(client, "SELECT 1") == 1
+
+
+def test_a_socket_where_somebody_answers_is_not_taken_away(pg18: TestCluster) -> None:
+    with (
+        tempfile.TemporaryDirectory(prefix="gh-") as folder,
+        tempfile.TemporaryDirectory(prefix="gatehouse-second-") as other,
+        served_proxy(pg18, {"listen": {"unix_socket_dir": folder}}) as proxy,
+    ):
+        listen = {"unix_socket_dir": folder, "port": proxy.port, "host": "127.0.0.2"}
+        second = ServedProxy(pg18, Path(other), {"listen": listen})
+        second.launch()
+        assert second.wait() == 2
+        assert f"can not listen on {folder}/.s.PGSQL.{proxy.port}: address already in use" in second.log()
+        assert "hint: Stop what listens there, or set listen.port or listen.unix_socket_dir" in second.log()
+        with connect(proxy, host=folder) as client:
+            assert value(client, "SELECT 1") == 1

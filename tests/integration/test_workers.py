@@ -441,6 +441,24 @@ def test_the_unix_socket_is_shared_and_removed_at_the_end(pg18: TestCluster) -> 
         assert list(Path(folder).iterdir()) == []
 
 
+def test_who_is_started_while_the_old_one_drains_has_the_unix_socket(pg18: TestCluster) -> None:
+    with tempfile.TemporaryDirectory(prefix="gh-") as folder:
+        extra = {"workers": 2, "listen": {"unix_socket_dir": folder}}
+        with served_proxy(pg18, extra) as old, closing(connect(old)) as busy:
+            busy.execute("BEGIN")
+            busy.execute("SELECT 1 FROM orders")
+            old.signal(signal.SIGTERM)
+            eventually(lambda: list(Path(folder).iterdir()) == [])
+            eventually(lambda: len(old.events("gatehouse is stopping")) == 3)
+            extra["listen"] = {"unix_socket_dir": folder, "port": old.port}
+            with served_proxy(pg18, extra) as new:
+                busy.execute("COMMIT")
+                assert old.wait() == 0
+                with connect(new, host=folder) as client:
+                    assert value(client, "SELECT 1") == 1
+        assert list(Path(folder).iterdir()) == []
+
+
 def test_a_port_that_is_taken_is_said_once(pg18: TestCluster, proxy: ServedProxy) -> None:
     with tempfile.TemporaryDirectory(prefix="gatehouse-second-") as folder:
         second = ServedProxy(pg18, Path(folder), {"workers": 2, "listen": {"port": proxy.port}})
