@@ -261,6 +261,8 @@ def _reason_for_plain() -> str:
         return f"mypyc compiles for CPython, this is {sys.implementation.name}"
     if sys.platform == "win32":
         return "not tried on Windows"
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return "what is written in C relies on the interpreter's lock, and this one has none"
     return _trial_compilation()
 
 

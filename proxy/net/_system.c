@@ -44,6 +44,10 @@
 #define SEND send
 #endif
 
+#ifdef Py_GIL_DISABLED
+#error "without the interpreter's lock, what one thread receives would be overwritten by another"
+#endif
+
 #define CHUNK_BYTES 65536
 #define EVENTS_PER_LOOK 64
 #define MOST_MS 86400000

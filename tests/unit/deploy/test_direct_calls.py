@@ -63,6 +63,15 @@ def test_the_sources_are_as_the_header_says(tmp_path: Path) -> None:
         subprocess.run(command, check=True, timeout=COMPILER_PATIENCE_S)
 
 
+@needs(_COMPILE)
+def test_what_keeps_the_lock_is_not_built_where_there_is_none() -> None:
+    assert _COMPILE is not None
+    command = [*_COMPILE, "-DPy_GIL_DISABLED=1", "-fsyntax-only", str(_ROOT / "proxy" / "net" / "_system.c")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=COMPILER_PATIENCE_S)
+    assert done.returncode != 0
+    assert "without the interpreter's lock" in done.stderr
+
+
 def test_a_call_that_mypyc_made_nothing_of_fails_the_build(tmp_path: Path) -> None:
     (tmp_path / "__native.c").write_text("".join(f"x = {call.c}(y);\n" for call in direct_calls.CALLS))
     direct_calls.ensure_used(tmp_path)
