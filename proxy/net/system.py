@@ -10,7 +10,9 @@ import select
 import socket
 import threading
 from collections.abc import Callable
+from importlib.machinery import EXTENSION_SUFFIXES
 from math import ceil, inf
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final
 
@@ -87,7 +89,9 @@ LOOKS_BY_NUMBER = False
 try:
     from proxy.net import _system
 except ImportError:
-    pass
+    # Compiled modules call `found` in C whatever is said here, and would not see what `look` finds in Python.
+    if any(Path(__file__).with_name(f"poller{suffix}").exists() for suffix in EXTENSION_SUFFIXES):
+        raise
 else:
     receive, send = _system.receive, _system.send
     if hasattr(_system, "look"):

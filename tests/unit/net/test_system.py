@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import runpy
 import select
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.machinery import EXTENSION_SUFFIXES
 from math import inf
+from pathlib import Path
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any, Final
@@ -20,6 +24,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import proxy.net
 from proxy.net import system
 from tests.support.in_c import module_in_c, needs
 from tests.unit.net.wires import MakePair, on_both_families, reset, tcp_pair, unix_pair
@@ -75,6 +80,22 @@ def _outcome(call: Callable[..., object], *arguments: object) -> object:
         return type(error), error.errno
     except Exception as error:
         return type(error)
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_without_the_c_that_compiled_modules_count_on_nothing_begins(
+    is_compiled: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "proxy.net._system", None)
+    monkeypatch.delattr(proxy.net, "_system", raising=False)
+    copy = tmp_path / "system.py"
+    copy.write_text(Path(system.__file__).read_text())
+    (tmp_path / f"poller{EXTENSION_SUFFIXES[0] if is_compiled else '.py'}").touch()
+    if is_compiled:
+        with pytest.raises(ImportError, match="_system"):
+            runpy.run_path(str(copy))
+    else:
+        assert not runpy.run_path(str(copy))["LOOKS_BY_NUMBER"]
 
 
 # Reading and writing.
