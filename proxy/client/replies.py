@@ -263,7 +263,7 @@ class Replies:
         session = self._session
         for name, value in reported.items():
             if name not in own:
-                session.parses_apart = session.parses_apart or name.decode().lower() in PLAN_SETTINGS
+                session.parses_apart = session.parses_apart or quoting.to_text(name).lower() in PLAN_SETTINGS
                 if self._reported is None:
                     self._reported = {}
                 self._reported[name] = value

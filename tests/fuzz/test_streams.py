@@ -143,6 +143,15 @@ def test_an_unasked_copy_in_response_is_a_protocol_violation() -> None:
         in_transaction().feed(m.COPY_IN)
 
 
+def test_a_parameter_whose_name_is_no_utf8_is_reported_in_a_transaction() -> None:
+    play = in_transaction()
+    play.session.client_data(m.query("SELECT 1"))
+    play.take()
+    report = backend.parameter_status(b"extension.gr\xf6\xdfe", b"\xfc")
+    play.feed(report + m.complete("SELECT 1") + m.ready("T"))
+    assert report in b"".join(did.data for did in play.take() if did.what == "to_client")
+
+
 # What is quadratic stops everybody. The limit is generous; what was quadratic took minutes.
 
 LIMIT_S = 5.0
