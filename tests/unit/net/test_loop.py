@@ -74,10 +74,10 @@ async def test_timers_come_one_after_the_other(is_busy: bool) -> None:
     order: list[int] = []
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
+    started_at = loop.time()
     for number in (3, 1, 2):
         loop.call_later(number * 0.005, order.append, number)
     loop.call_later(0.02, done.set)
-    started_at = loop.time()
     await done.wait()
     assert order == [1, 2, 3]
     assert loop.time() - started_at >= 0.019
