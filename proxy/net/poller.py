@@ -105,10 +105,11 @@ class Poller:
         """Begin to watch a descriptor for READABLE, WRITABLE or both."""
         if fd >= len(self._watched):
             self._watched += [None] * fd
-        self._watched[fd] = watched
         if self._epoll is not None:
-            self._epoll.register(fd, events)
+            self._epoll.register(fd, events)  # before it is noted: who fails has nothing to forget
+            self._watched[fd] = watched
         else:
+            self._watched[fd] = watched
             self._watch_by_loop(fd, events)
 
     def change(self, fd: int, events: int) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -65,6 +68,26 @@ def _consumer() -> _Watched:
 async def test_a_loop_has_one_poller() -> None:
     assert running_poller() is running_poller()
     assert running_poller().loop is asyncio.get_running_loop()
+
+
+@on_every_loop
+async def test_who_can_not_be_watched_is_told_nothing_of_who_gets_the_descriptor(tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    if not hasattr(select, "epoll"):
+        pytest.skip("the loop itself watches")
+    watched, other = _Watched(), _Watched()
+    with (tmp_path / "file").open("wb") as file:
+        number = file.fileno()
+        with pytest.raises(PermissionError):  # a file; for sockets there may be no memory, or max_user_watches
+            running_poller().watch(number, watched, READABLE)
+        os.dup2(other.fd, number)
+        heard: list[bytes] = []
+        loop.add_reader(number, lambda: heard.append(other.sock.recv(1)))
+        other.other.send(b"x")
+        await turns()
+        loop.remove_reader(number)
+    assert heard == [b"x"]
+    assert watched.told == []
 
 
 @on_every_loop
