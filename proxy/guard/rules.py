@@ -19,12 +19,10 @@ from proxy.guard.search_path import split_search_path
 from proxy.guard.set_config import parse_bool
 from proxy.guard.statements import TOO_MANY_STATEMENTS
 from proxy.guard.verdicts import Verdict
+from proxy.settings.names import READING_SETTINGS
 
 _ROLE_COMMANDS: Final = frozenset(("ALTER ROLE", "ALTER USER", "ALTER GROUP"))
 _DATABASE_SETTINGS: Final = frozenset(("ALTER DATABASE SET", "ALTER DATABASE RESET"))
-
-# How text is read is guarded for everyone.
-_READING: Final = frozenset(("standard_conforming_strings", "client_encoding"))
 
 RESERVED_PREFIX: Final = "gatehouse_"
 _SHARED_NAMES: Final = {
@@ -120,7 +118,7 @@ def judge_setting(change: SettingChange, policy: GuardPolicy) -> ProxyError | No
         if change.value is None and not change.is_local and change.is_understood:
             return None  # RESET goes back to the tenant's own path
         return _judge_search_path(change.value if change.is_understood else None, policy.allowed_search_path)
-    if name in _READING and change.value is not None:
+    if name in READING_SETTINGS and change.value is not None:
         return _judge_reading(name, ", ".join(change.value))
     return None
 
@@ -224,7 +222,7 @@ def _judge_call(call: SetConfigCall, policy: GuardPolicy) -> ProxyError | None:
     if call.name is None:
         return _unseen("the name of a setting in set_config")
     name = ascii_lower(call.name)
-    guarded = policy.protected | _READING
+    guarded = policy.protected | READING_SETTINGS
     if policy.allowed_search_path is not None:
         guarded |= {"search_path"}
     if name not in guarded:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from proxy.settings.explain import Finding, suggest
 from proxy.settings.hosts import HostPort
 from proxy.settings.model import Listen, Settings, TenantEntry
-from proxy.settings.names import CONTEXT_SETTINGS
+from proxy.settings.names import CONTEXT_SETTINGS, READING_SETTINGS
 from proxy.settings.yaml_tree import KeyPath
 
 TIER_KEYS = ("statement_timeout", "idle_in_transaction_session_timeout", "lock_timeout", "work_mem")
@@ -171,6 +171,10 @@ def _check_tiers(settings: Settings) -> Iterator[Finding]:
             at = ("tiers", name, "settings", setting)
             if setting in taken:
                 yield Finding(at, f'"{setting}" is part of the tenant\'s context and can not be set here', at_key=True)
+            elif setting in READING_SETTINGS:
+                message = f'"{setting}" can not be set here: with it PostgreSQL would read another text than was judged'
+                hint = "Leave it out; clients may SET what can be read safely."
+                yield Finding(at, message, hint, at_key=True)
             elif setting in TIER_KEYS:
                 yield Finding(at, f'"{setting}" has a key of its own', "Write it one level up.", at_key=True)
 

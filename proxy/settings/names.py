@@ -31,6 +31,8 @@ _TEXT: Final = re.compile(r"[ -~]*")
 _NOT_ROLES: Final = frozenset({"none", "public", "default", "current_user", "current_role", "session_user"})
 
 CONTEXT_SETTINGS: Final = frozenset({"role", "session_authorization", "search_path"})
+READING_SETTINGS: Final = frozenset({"standard_conforming_strings", "client_encoding"})
+"""What decides where a string ends: the guard must read a text as PostgreSQL does."""
 
 
 def validate_tenant_id(text: str) -> str:

@@ -105,6 +105,8 @@ def test_a_placement_that_makes_no_sense_is_refused(complain: Complain, placemen
         ("tiers: {x: {settings: {search_path: a}}}", "part of the tenant's context"),
         ("tiers: {x: {settings: {App.Tenant_Id: a}}}", "part of the tenant's context"),
         ("tiers: {x: {settings: {role: a}}}", "part of the tenant's context"),
+        ("tiers: {x: {settings: {Standard_conforming_strings: off}}}", "would read another text than was judged"),
+        ("tiers: {x: {settings: {client_encoding: SJIS}}}", "would read another text than was judged"),
         ("tiers: {x: {settings: {work_mem: 1MB}}}", "has a key of its own"),
         ("context: {shared_schemas: [pg_catalog]}", "belongs to PostgreSQL"),
         ("context: {shared_schemas: [a, a]}", "listed twice"),
