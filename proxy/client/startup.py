@@ -7,7 +7,7 @@ guard's. Follows PostgreSQL's ProcessStartupPacket, pg_split_opts and process_po
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,13 +76,13 @@ def read_startup(message: Startup) -> ClientStartup:
     if replication is not None:
         _refuse_replication(replication)
     # As in PostgreSQL a direct parameter beats `options`, and the last of several wins.
-    assignments = _assignments(parameters)
+    assignments = _assignments(message)
     settings = dict(assignments)
     has_overridden = len(settings) < len(assignments)
     tenant = settings.pop(TENANT_PARAMETER, "")
     overridden: tuple[Assignment, ...] = ()
     if has_overridden:
-        _refuse_two_tenants(assignments)
+        _refuse_two(TENANT_PARAMETER, [value for name, value in assignments if name == TENANT_PARAMETER])
         overridden = tuple([(n, v) for n, v in assignments if n != TENANT_PARAMETER and settings[n] != v])
     return ClientStartup(
         user,
@@ -114,15 +114,26 @@ def _minor(message: Startup) -> int:
     return NEWEST_MINOR if asked >= NEWEST_MINOR else 0
 
 
-def _refuse_two_tenants(assignments: list[Assignment]) -> None:
-    if len({value for name, value in assignments if name == TENANT_PARAMETER}) > 1:
-        raise InvalidStartupParameter('parameter "tenant" is given several times with different values')
+def _refuse_two(name: str, values: Collection[str]) -> None:
+    if len(set(values)) > 1:
+        raise InvalidStartupParameter(
+            f'parameter "{name}" is given several times with different values', hint="Give it once."
+        )
 
 
-def _assignments(parameters: dict[str, str]) -> list[Assignment]:
-    """The settings in `options`, and behind them those that are parameters themselves."""
+def _assignments(message: Startup) -> list[Assignment]:
+    """The settings in `options`, and behind them those that are parameters themselves.
+
+    Who the client is, and for which tenant, is not to be had by what comes last: raises where the values differ.
+    """
+    parameters = message.parameters
     options = parameters.get("options")
     assignments = list(_options(options)) if options else []
+    for name, value in message.replaced:
+        if name in _SPECIAL:
+            _refuse_two(name, (value, parameters[name]))
+        elif not name.startswith("_pq_."):
+            assignments.append((_setting_name(name), value))
     for name, value in parameters.items():
         if name not in _SPECIAL:
             assignments.append((_setting_name(name), value))

@@ -87,16 +87,27 @@ def cancel_request(pid: int, key: bytes) -> bytes:
 # compiled.
 @dataclass(init=False, slots=True)
 class Startup:
-    """StartupMessage: the protocol asked for and the parameters in order; `_pq_.` options apart."""
+    """StartupMessage: the protocol asked for and the parameters in order; `_pq_.` options apart.
+
+    The last of several values counts, as in PostgreSQL; `replaced` are those before it, by name.
+    """
 
     protocol: int
     parameters: dict[str, str]
     protocol_options: dict[str, str]
+    replaced: tuple[tuple[str, str], ...]
 
-    def __init__(self, protocol: int, parameters: dict[str, str], protocol_options: dict[str, str]) -> None:
+    def __init__(
+        self,
+        protocol: int,
+        parameters: dict[str, str],
+        protocol_options: dict[str, str],
+        replaced: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self.protocol = protocol
         self.parameters = parameters
         self.protocol_options = protocol_options
+        self.replaced = replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +154,7 @@ def _read_startup(protocol: int, body: bytes) -> Startup:
     """Names and values, each behind its name, an empty name last."""
     parameters: dict[str, str] = {}
     options: dict[str, str] = {}
+    replaced: tuple[tuple[str, str], ...] = ()
     texts = body.split(b"\0")
     unterminated = texts.pop()
     count = len(texts)
@@ -152,10 +164,13 @@ def _read_startup(protocol: int, body: bytes) -> Startup:
         if not name:
             if at + 1 < count or unterminated:
                 raise ProtocolViolation("invalid startup packet layout: expected terminator as last byte")
-            return Startup(protocol, parameters, options)
+            return Startup(protocol, parameters, options, replaced)
         if at + 1 == count:
             break
-        (options if name.startswith("_pq_.") else parameters)[name] = _startup_text(texts[at + 1])
+        known = options if name.startswith("_pq_.") else parameters
+        if name in known:
+            replaced += ((name, known[name]),)
+        known[name] = _startup_text(texts[at + 1])
         at += 2
     raise ProtocolViolation("invalid string in message")
 

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from proxy.client.startup import ClientStartup, negotiation, read_startup
 from proxy.errors import InvalidStartupParameter, LoginRefused, ProxyError
 from proxy.wire import codes
-from proxy.wire.frontend import Startup
+from proxy.wire.buffer import int32
+from proxy.wire.frontend import Startup, read_first_message
+
+
+def parsed(parameters: bytes) -> Startup:
+    message = read_first_message(int32(codes.PROTOCOL_3_0) + parameters)
+    assert isinstance(message, Startup)
+    return message
 
 
 def startup(protocol: int = codes.PROTOCOL_3_0, /, **parameters: str) -> ClientStartup:
@@ -106,6 +113,20 @@ def test_the_tenant_may_be_named_in_options_too() -> None:
 def test_two_tenants_are_refused() -> None:
     with pytest.raises(InvalidStartupParameter, match="tenant"):
         startup(options="-c tenant=acme", tenant="globex")
+
+
+def test_a_setting_that_is_given_twice_is_remembered() -> None:
+    read = read_startup(parsed(b"user\0app\0App.tenant_id\0acme\0work_mem\x001MB\0App.tenant_id\0globex\0\0"))
+    assert read.settings == {"app.tenant_id": "globex", "work_mem": "1MB"}
+    assert read.overridden == (("app.tenant_id", "acme"),)
+
+
+@pytest.mark.parametrize("name", ["tenant", "user", "options"])
+def test_one_parameter_with_two_values_does_not_say_who_the_client_is(name: str) -> None:
+    values = b"%b\0-c a.b=1\0%b\0-c a.b=2\0" % (name.encode(), name.encode())
+    with pytest.raises(InvalidStartupParameter, match=f'"{name}" is given several times with different values'):
+        read_startup(parsed(b"user\0-c a.b=1\0" + values + b"\0"))
+    assert read_startup(parsed(b"user\0-c a.b=1\0" + values.replace(b"=2", b"=1") + b"\0")).user == "-c a.b=1"
 
 
 @pytest.mark.parametrize("value", ["database", "true", "on", "1", "YES", "t"])
