@@ -14,7 +14,7 @@ from typing import Final, Literal
 from proxy.auth.identity import Identity, UserDirectory, UserRecord
 from proxy.auth.scram import ScramServer, mock_verifier
 from proxy.client.startup import ClientStartup, negotiation, read_startup
-from proxy.client.tenancy import resolve_tenant, split_user, without_tenant_settings
+from proxy.client.tenancy import login_in, resolve_tenant, split_user, without_tenant_settings
 from proxy.errors import AuthenticationFailed, LoginRefused, ProtocolViolation, ProxyError
 from proxy.wire import backend, codes
 from proxy.wire.buffer import Reader, uint32_at
@@ -249,9 +249,7 @@ class ClientLogin:
         if record is not None:
             verifier = record.verifier
         else:
-            # `app.acme` and `app.globex` share the salt of `app`; names nobody has must do the same.
-            mock_user = user.rpartition(".")[0] or user
-            verifier = mock_verifier(mock_user, self._mock_secret)
+            verifier = mock_verifier(login_in(user), self._mock_secret)
         scram = ScramServer(verifier, channel_binding=self._channel_binding, nonce=self._nonce)
         return _Attempt(startup, user, user_tenant, record, scram)
 

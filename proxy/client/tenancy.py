@@ -34,6 +34,16 @@ def split_user(name: str, directory: UserDirectory) -> tuple[str, str | None, Us
     return name, None, None
 
 
+def login_in(name: str) -> str:
+    """The login that a name nobody has would be of, by the same rules.
+
+    `app.acme` and `app.globex` share the salt of `app`, while `app.` is a name of its own: names that nobody has must
+    do the same, or salts would tell which logins there are. (A login with a dot in its name can be told by them.)
+    """
+    user, _, tenant = name.rpartition(".")
+    return user if user and tenant else name
+
+
 def resolve_tenant(
     startup: ClientStartup, identity: Identity, user_tenant: str | None, tenant_settings: Collection[str]
 ) -> str:

@@ -176,6 +176,21 @@ def test_a_wrong_password_and_an_unknown_user_can_not_be_told_apart() -> None:
         assert f'password authentication failed for user "{unknown}"'.encode() in mock_error
 
 
+def test_names_share_a_salt_alike_whether_their_login_is_known_or_not() -> None:
+    def salts(login_name: str) -> list[bytes]:
+        found = []
+        for suffix in ("", ".", "..", ".acme", ".globex", ".acme.", "..acme", ".a.b", ".a.c"):
+            machine, client = login(nonce=NONCE), Client("wrong")
+            machine.receive(startup(login_name + suffix))
+            (challenge,) = machine.receive(client.initial())
+            assert isinstance(challenge, Send)
+            found.append(challenge.data.split(b",")[1])
+        return found
+
+    known, unknown = salts("app"), salts("ape")
+    assert [known.index(salt) for salt in known] == [unknown.index(salt) for salt in unknown]
+
+
 def test_the_log_learns_why_and_the_client_does_not() -> None:
     for user, reason in [("app", "wrong password"), ("nobody", "no such user")]:
         error = rejection(run(login(), startup(user), Client("wrong")))
