@@ -14,6 +14,7 @@ from proxy.client.services import ClientServices, Standing, Terms
 from proxy.client.session import Session
 from proxy.context import quoting
 from proxy.context.client_settings import ClientSettings, Parts
+from proxy.errors import InvalidStartupParameter
 from proxy.guard.rules import GuardPolicy, judge_setting
 from proxy.guard.statements import SettingChange
 from proxy.observe.counters import TrafficStats
@@ -117,12 +118,24 @@ def _settings(event: Authenticated, policy: GuardPolicy) -> dict[str, Parts]:
     settings: dict[str, Parts] = {}
     for name, value in event.startup.settings.items():
         lowered = name.lower()
-        parts: Parts = quoting.split_list(value) if lowered in quoting.LIST_QUOTED else (value,)
+        parts = _parts(lowered, value)
         error = judge_setting(SettingChange(lowered, parts, is_local=False), policy)
         if error is not None:
             raise error
         settings[lowered] = parts
     return settings
+
+
+def _parts(name: str, value: str) -> Parts:
+    """Raises InvalidStartupParameter in PostgreSQL's words: SET, which is to try the others, would never see the list."""
+    if name not in quoting.LIST_QUOTED:
+        return (value,)
+    parts = quoting.split_list(value)
+    if parts is None:
+        raise InvalidStartupParameter(
+            f'invalid value for parameter "{name}": "{value}"', details="List syntax is invalid."
+        )
+    return parts
 
 
 def greeting(session: Session, pid: int, key: bytes) -> bytes:

@@ -219,7 +219,8 @@ def _take_set_config(settings: ClientSettings, statement: Statement, bound: tupl
     if name is None or value is None or is_local:
         return
     lowered = name.lower()
-    settings.change(lowered, quoting.split_list(value) if lowered in quoting.LIST_QUOTED else (value,))
+    # PostgreSQL took it, so a list is one.
+    settings.change(lowered, quoting.split_list(value) or () if lowered in quoting.LIST_QUOTED else (value,))
 
 
 def set_locally(statement: Statement, bound: tuple[str | None, ...] | None = None) -> list[str]:

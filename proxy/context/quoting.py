@@ -7,6 +7,7 @@ Bytes throughout: values may hold characters of the client's encoding, which is 
 from __future__ import annotations
 
 import re
+from string import ascii_lowercase, ascii_uppercase
 
 LIST_QUOTED = frozenset(
     {
@@ -89,24 +90,28 @@ def _assignment(name: str, parts: tuple[str, ...] | None) -> bytes:
     return head + b" TO " + b", ".join(literal(part) for part in parts)
 
 
-# Blanks are never given back, so that a long value takes no longer than it is long.
-_ELEMENT = re.compile(r'\s*+(?:"((?:[^"]|"")*+)"|([^",\s]++))\s*+(,|\Z)')
+# Blanks, PostgreSQL's own alone, are never given back, so that a long value takes no longer than it is long.
+_ELEMENT = re.compile(r'\s*+(?:"((?:[^"]|"")*+)"|([^",\s][^,\s]*+))\s*+(,|\Z)', re.ASCII)
+_BLANKS = " \t\n\r\f\v"
+_FOLDED = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 
-def split_list(value: str) -> tuple[str, ...]:
+def split_list(value: str) -> tuple[str, ...] | None:
     """The identifiers in a list value such as search_path's, as SplitIdentifierString() takes them.
 
-    Up to the first thing that is none: PostgreSQL refuses such a list.
+    None for a list that PostgreSQL refuses.
     """
+    if not value.strip(_BLANKS):
+        return ()
     parts = []
     position = 0
     while (element := _ELEMENT.match(value, position)) is not None:
         quoted, plain, comma = element.groups()
-        parts.append(plain.lower() if plain else quoted.replace('""', '"'))
+        parts.append(plain.translate(_FOLDED) if plain else quoted.replace('""', '"'))
         if not comma:
-            break
+            return tuple(parts)
         position = element.end()
-    return tuple(parts)
+    return None
 
 
 def set_config_value(name: str, parts: tuple[str, ...]) -> bytes:

@@ -223,6 +223,7 @@ async def test_a_tenant_that_is_not_active_is_refused_with_the_reason(proxy: Pro
         ({"options": "-x"}, "22023", 'unsupported switch in parameter "options": "-x"'),
         ({"role": "gatehouse_owner"}, "42501", '"role" is set by Gatehouse'),
         ({"options": "-c session_authorization=postgres"}, "42501", '"session_authorization" is set by Gatehouse'),
+        ({"search_path": "public, a b"}, "22023", 'invalid value for parameter "search_path": "public, a b"'),
     ],
 )
 async def test_startup_settings_that_can_not_be_had_are_refused_as_postgresql_would(

@@ -88,9 +88,17 @@ def test_bytes_that_are_not_utf8_come_back_as_they_were(raw: bytes) -> None:
         ('"$user", public', ("$user", "public")),
         ('"A""b","c, d"', ('A"b', "c, d")),
         ('""', ("",)),
+        (" \t", ()),
+        ('a"B', ('a"b',)),
+        ("É\u00a0b", ("É\u00a0b",)),  # only ASCII is folded, and blank
+        ("a b", None),
+        ("a,", None),
+        (",", None),
+        ('"a', None),
+        ('"a"b', None),
     ],
 )
-def test_a_list_is_split_as_postgresql_splits_it(value: str, parts: tuple[str, ...]) -> None:
+def test_a_list_is_split_as_postgresql_splits_it(value: str, parts: tuple[str, ...] | None) -> None:
     assert quoting.split_list(value) == parts
 
 
