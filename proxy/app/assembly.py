@@ -12,6 +12,7 @@ from proxy.auth.scram import SaltedPasswords, tls_server_end_point
 from proxy.client.services import ClientLimits
 from proxy.credentials.sources import read_secret
 from proxy.errors import ConfigError
+from proxy.net.tls_files import UnusableFile, load_authorities, load_certificate
 from proxy.pool.limits import PoolKey, PoolLimits
 from proxy.server.connect import Connector, ServerOptions
 from proxy.settings.model import ClientTls, Cluster, Settings
@@ -123,21 +124,15 @@ def client_tls(tls: ClientTls) -> tuple[ssl.SSLContext | None, bytes | None]:
         return None, None
     if tls.cert_file is None or tls.key_file is None:
         raise ConfigError("tls.mode needs cert_file and key_file", hint="Name both, or set tls.mode to disable.")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "TLSv1.3" else ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION  # as PostgreSQL
     try:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3 if tls.min_version == "TLSv1.3" else ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION  # as PostgreSQL
-        context.load_cert_chain(tls.cert_file, tls.key_file)
+        der = load_certificate(context, tls.cert_file, tls.key_file)
         if tls.ca_file is not None:
-            context.load_verify_locations(tls.ca_file)
+            load_authorities(context, tls.ca_file)
             context.verify_mode = ssl.CERT_OPTIONAL
-        pem = tls.cert_file.read_text()
-        der = ssl.PEM_cert_to_DER_cert(pem[pem.index("-----BEGIN CERTIFICATE-----") :].split("-----END")[0] + _PEM_END)
-    except (OSError, ssl.SSLError, ValueError) as error:
-        raise ConfigError(
-            f"the TLS files can not be used: {error}", hint="Check tls.cert_file and tls.key_file."
-        ) from None
+    except UnusableFile as error:
+        hint = "Correct the file, or name another one in the section tls."
+        raise ConfigError(f"the TLS files can not be used: {error}", hint=hint) from None
     return context, tls_server_end_point(der)
-
-
-_PEM_END = "-----END CERTIFICATE-----\n"

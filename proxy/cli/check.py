@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from proxy.app.assembly import client_tls
 from proxy.credentials.sources import SecretSource
 from proxy.errors import ConfigError
+from proxy.server.connect import tls_context
 from proxy.settings.loading import load_settings
 from proxy.settings.model import ClientTls, Cluster, ServerTls, Settings, User
 
@@ -80,6 +82,7 @@ def warnings(settings: Settings, source: SecretSource) -> Iterator[str]:
     for path in dict.fromkeys(_files(settings)):
         if not path.is_file():
             yield f"{path} is not a file"
+    yield from _unusable_tls(settings)
 
 
 def _named(kind: str, entries: Mapping[str, Cluster] | Mapping[str, User]) -> Iterator[tuple[str, Cluster | User]]:
@@ -90,9 +93,26 @@ def _named(kind: str, entries: Mapping[str, Cluster] | Mapping[str, User]) -> It
 def _files(settings: Settings) -> Iterator[Path]:
     sections: list[ClientTls | ServerTls] = [settings.tls, *(cluster.tls for cluster in settings.clusters.values())]
     for tls in sections:
-        for path in (tls.cert_file, tls.key_file, tls.ca_file):
-            if path is not None:
-                yield path
+        yield from _files_of(tls)
+
+
+def _files_of(tls: ClientTls | ServerTls) -> list[Path]:
+    return [path for path in (tls.cert_file, tls.key_file, tls.ca_file) if path is not None]
+
+
+def _unusable_tls(settings: Settings) -> Iterator[str]:
+    """What `serve` would refuse; of a file that is not there enough was said."""
+    if all(path.is_file() for path in _files_of(settings.tls)):
+        try:
+            client_tls(settings.tls)
+        except ConfigError as error:
+            yield error.message
+    for name, cluster in settings.clusters.items():
+        if all(path.is_file() for path in _files_of(cluster.tls)):
+            try:
+                tls_context(cluster)
+            except OSError as error:
+                yield f'the TLS files of cluster "{name}" can not be used: {error}'
 
 
 def _counted(count: int, noun: str) -> str:

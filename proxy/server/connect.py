@@ -19,6 +19,7 @@ from proxy.net.mailbox import Mailbox
 from proxy.net.poller import running_poller
 from proxy.net.sockets import SocketLink
 from proxy.net.tls import TlsLink, connect_tls
+from proxy.net.tls_files import load_authorities, load_certificate
 from proxy.server.connection import ServerConnection
 from proxy.server.login import Compute, Failed, LoggedIn, Send, ServerLogin, ServerLoginEvent, Warn
 from proxy.server.sockets import keep_alive
@@ -238,7 +239,10 @@ class Connector:
 
 
 def tls_context(cluster: Cluster) -> ssl.SSLContext | None:
-    """The TLS settings towards a cluster, as libpq's sslmode has them; None for no TLS. Raises OSError, SSLError."""
+    """The TLS settings towards a cluster, as libpq's sslmode has them; None for no TLS.
+
+    Raises UnusableFile, which is an OSError.
+    """
     tls = cluster.tls
     if tls.mode == "disable":
         return None
@@ -253,13 +257,17 @@ def _context(mode: str, ca_file: Path | None, cert_file: Path | None, key_file: 
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    else:
-        context = ssl.create_default_context(cafile=ca_file)
+    elif ca_file is None:
+        context = ssl.create_default_context()
         context.check_hostname = mode == "verify-full"
+    else:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = mode == "verify-full"
+        load_authorities(context, ca_file)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # as libpq
     if cert_file is not None:
-        context.load_cert_chain(cert_file, key_file)
+        load_certificate(context, cert_file, key_file or cert_file)
     return context
 
 

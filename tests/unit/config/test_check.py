@@ -42,6 +42,19 @@ def test_secrets_and_files_that_are_not_there_are_warned_about(
     assert "s3cret" not in errors
 
 
+def test_tls_files_that_serve_would_refuse_are_warned_about(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (config.parent / "gone.crt").write_text("no certificate")
+    (config.parent / "own.key").write_text("no key")
+    with config.open("a") as file:
+        file.write("tls: {mode: require, cert_file: gone.crt, key_file: own.key}\n")
+    config.write_text(config.read_text().replace("{ca_file", "{mode: verify-ca, ca_file"))
+    assert run_check(config, connect=False) == 0
+    errors = capsys.readouterr().err
+    why = f"can not be used: {config.parent / 'gone.crt'} holds no certificate in PEM form"
+    assert f"warning: the TLS files {why}" in errors
+    assert f'warning: the TLS files of cluster "main" {why}' in errors
+
+
 def test_an_empty_configuration_is_warned_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "g.yaml"
     path.write_text("pool: {size: 3}")
