@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.settings.names import Invalid
+from proxy.settings.names import Invalid, validate_path
 
 DEFAULT_PORT: Final = 5432
 _HOST_PORT: Final = re.compile(
@@ -45,4 +45,21 @@ def parse_host_port(text: str) -> HostPort:
     port = int(match["port"] or DEFAULT_PORT)
     if not 1 <= port <= 65535:
         raise Invalid(f"the port {port} is not between 1 and 65535", _HINT)
-    return HostPort(match["bracketed"] or match["path"] or match["name"], port)
+    if match["path"] is not None:
+        return HostPort(validate_path(match["path"]), port)
+    return HostPort(validate_host(match["bracketed"] or match["name"]), port)
+
+
+def validate_host(text: str) -> str:
+    """A host's name or an IP address, as far as can be told without asking for it. Raises Invalid."""
+    try:
+        # What Python does to a name before it asks for its addresses.
+        text.encode("idna")
+    except UnicodeError:
+        is_good = False
+    else:
+        is_good = text.isprintable() and " " not in text
+    if not is_good:
+        hint = "The parts between the dots have 1 to 63 characters."
+        raise Invalid(f'"{ascii(text[:80])[1:-1]}" is not the name of a host', hint)
+    return text

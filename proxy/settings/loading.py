@@ -83,8 +83,8 @@ class _Load:
 
     def _read_tenants_file(self, data: dict[str, Any]) -> None:
         name = data.get("tenants_file")
-        if not isinstance(name, str):
-            return
+        if not isinstance(name, str) or "\0" in name:
+            return  # the validation says so
         path = self._context.base / name
         shown = name if Path(name).is_absolute() else str(_shown(path))
         try:

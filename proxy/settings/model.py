@@ -29,6 +29,7 @@ from proxy.settings.types import (
     Duration,
     FileMode,
     Flag,
+    HostName,
     Identifier,
     Label,
     Limit,
@@ -38,8 +39,10 @@ from proxy.settings.types import (
     Port,
     Section,
     Size,
+    SocketFolder,
     TenantId,
     Timeout,
+    Workers,
 )
 
 __all__ = [
@@ -69,11 +72,11 @@ __all__ = [
 class Listen(Section):
     """Where clients connect."""
 
-    host: str = Field(
+    host: HostName = Field(
         default="127.0.0.1", min_length=1, description="address or name; 0.0.0.0 is all of IPv4, :: all there is"
     )
     port: Port = Field(default=6432, description="TCP port, and the number in the name of the Unix socket")
-    unix_socket_dir: str | None = Field(
+    unix_socket_dir: SocketFolder | None = Field(
         default=None, description="directory of the Unix socket .s.PGSQL.<port>; none for no Unix socket"
     )
     unix_socket_mode: FileMode = Field(
@@ -89,12 +92,12 @@ class Listen(Section):
 class Endpoint(Section):
     """A further place where clients connect, with a pool mode of its own if need be."""
 
-    host: str | None = Field(default=None, min_length=1, description="address or name; none is listen.host")
+    host: HostName | None = Field(default=None, min_length=1, description="address or name; none is listen.host")
     port: Port = Field(
         description="TCP port, and the number in the name of the Unix socket; another one than all others",
         examples=[6433],
     )
-    unix_socket_dir: str | None = Field(
+    unix_socket_dir: SocketFolder | None = Field(
         default=None, description="directory of the Unix socket .s.PGSQL.<port>; none is listen.unix_socket_dir"
     )
     unix_socket_mode: FileMode | None = Field(
@@ -124,7 +127,7 @@ class Endpoint(Section):
 class Http(Section):
     """/metrics, /healthz, /readyz and the status page."""
 
-    host: str = Field(
+    host: HostName = Field(
         default="127.0.0.1", min_length=1, description="address or name; has no login, so keep it private"
     )
     port: Port = Field(default=9632, description="TCP port")
@@ -323,9 +326,8 @@ class Settings(Section):
     http: Annotated[Http | None, BeforeValidator(_read_http)] = Field(
         default_factory=Http, description="metrics, health and status page; off for none"
     )
-    workers: Limit = Field(
+    workers: Workers = Field(
         default=1,
-        le=256,
         description="processes that share the ports, about one per core; each gets its share of the connections and "
         "clients allowed, so that a client may wait for a server while another process has an idle one",
     )

@@ -105,6 +105,13 @@ def validate_setting_value(text: str) -> str:
     return text
 
 
+def validate_path(text: str) -> str:
+    """A path: anything but a zero byte, which no system call takes."""
+    if "\0" in text:
+        raise Invalid(f"{_quoted(text)} is not a path: it holds a zero byte")
+    return text
+
+
 def is_environment_name(text: str) -> bool:
     """Could this be the name of an environment variable?"""
     return _ENVIRONMENT.fullmatch(text) is not None

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, PlainSerializer, ValidationInfo
 
+from proxy.settings.names import validate_path
+
 
 @dataclass(frozen=True, slots=True)
 class FromFile:
@@ -17,6 +19,7 @@ class FromFile:
 
 
 def _anchor(path: Path, info: ValidationInfo) -> Path:
+    validate_path(str(path))
     return info.context.base / path if isinstance(info.context, FromFile) else path
 
 

@@ -20,11 +20,13 @@ from proxy.settings.types import (
     Count,
     Duration,
     Identifier,
+    KeepaliveTime,
     Label,
     Limit,
     Login,
     MessageSize,
     Mode,
+    Probes,
     RoleName,
     Section,
     ServerTimeout,
@@ -55,9 +57,11 @@ class ServerTls(Section):
 class Keepalive(Section):
     """TCP keepalive towards a cluster: finds servers that vanished without a word."""
 
-    idle_s: Duration = Field(default=60.0, description="silence before the first probe (TCP_KEEPIDLE); whole seconds")
-    interval_s: Duration = Field(default=10.0, description="between probes (TCP_KEEPINTVL); whole seconds")
-    count: Limit = Field(
+    idle_s: KeepaliveTime = Field(
+        default=60.0, description="silence before the first probe (TCP_KEEPIDLE); whole seconds"
+    )
+    interval_s: KeepaliveTime = Field(default=10.0, description="between probes (TCP_KEEPINTVL); whole seconds")
+    count: Probes = Field(
         default=3, description="probes without an answer until the connection counts as dead (TCP_KEEPCNT)"
     )
 

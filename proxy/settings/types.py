@@ -23,11 +23,15 @@ from pydantic import (
 )
 
 from proxy.settings import names, units
-from proxy.settings.hosts import HostPort, parse_host_port
+from proxy.settings.hosts import HostPort, parse_host_port, validate_host
 from proxy.settings.paths import FromFile
 
 # PostgreSQL's limit for a timeout: INT_MAX milliseconds.
 MAX_TIMEOUT_S: Final = 2_147_483.0
+MAX_NUMBER: Final = 2_147_483_647
+"""What fits in a C int, which is what the kernel takes a backlog as."""
+MAX_KEEPALIVE_S: Final = 32_767.0
+"""Linux's MAX_TCP_KEEPIDLE and MAX_TCP_KEEPINTVL."""
 
 
 def yaml_key(attribute: str) -> str:
@@ -80,6 +84,12 @@ def _is_zero(value: Any) -> bool:
 def _within_postgres(seconds: float) -> float:
     if seconds > MAX_TIMEOUT_S:
         raise names.Invalid("PostgreSQL allows no timeout longer than 2147483s (24 days)", units.TIMEOUT_HINT)
+    return seconds
+
+
+def _within_kernel(seconds: float) -> float:
+    if seconds > MAX_KEEPALIVE_S:
+        raise names.Invalid("the kernel allows no more than 32767s (9 hours)", units.DURATION_HINT)
     return seconds
 
 
@@ -155,6 +165,8 @@ Timeout = Annotated[float, BeforeValidator(_read_timeout), _write_duration, _tim
 """Seconds; 0.0 is no limit."""
 ServerTimeout = Annotated[Timeout, AfterValidator(_within_postgres)]
 """Seconds of a timeout that PostgreSQL itself enforces."""
+KeepaliveTime = Annotated[Duration, AfterValidator(_within_kernel)]
+"""Seconds between probes of TCP keepalive."""
 Size = Annotated[int, BeforeValidator(_read_size), PlainSerializer(units.format_size, when_used="json"), _size_schema]
 """Bytes."""
 
@@ -164,9 +176,12 @@ MessageSize = Annotated[Size, Field(ge=1024, le=1_073_741_823)]
 Mode = Literal["transaction", "session", "statement"]
 """For how long a client keeps the server connection it is lent."""
 Flag = Annotated[bool, Strict()]
-Count = Annotated[int, Strict(), Field(ge=0)]
-Limit = Annotated[int, Strict(), Field(ge=1)]
+Count = Annotated[int, Strict(), Field(ge=0, le=MAX_NUMBER)]
+Limit = Annotated[int, Strict(), Field(ge=1, le=MAX_NUMBER)]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
+Workers = Annotated[int, Strict(), Field(ge=1, le=256)]
+Probes = Annotated[int, Strict(), Field(ge=1, le=127)]
+"""As many as Linux's MAX_TCP_KEEPCNT."""
 
 FileMode = Annotated[str, AfterValidator(_check_mode)]
 """Permissions, octal: `int(mode, 8)`."""
@@ -184,6 +199,8 @@ CustomSettings = Annotated[
     Field(min_length=1),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
 ]
+HostName = Annotated[str, AfterValidator(validate_host)]
+SocketFolder = Annotated[str, AfterValidator(names.validate_path)]
 Address = Annotated[
     HostPort,
     BeforeValidator(_read_host),

@@ -18,7 +18,7 @@ from proxy.settings.yaml_nodes import TOO_DEEP, MappingNode, Node, ScalarNode, S
 KeyPath: TypeAlias = tuple[str | int, ...]
 
 _TAG: Final = "tag:yaml.org,2002:"
-_INT: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})|0o[0-7]+|0x[0-9a-fA-F]+")
+_INT: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15}")
 _FLOAT: Final = re.compile(r"[-+]?(?:0|[1-9][0-9]*)\.[0-9]*(?:[eE][-+]?[0-9]+)?")
 _NULLS: Final = ("~", "null", "Null", "NULL", "")
 _BOOLEANS: Final = ("true", "True", "TRUE", "false", "False", "FALSE")

@@ -158,3 +158,23 @@ def test_a_user_that_reads_as_another_user_with_a_tenant_is_refused(complain: Co
         + "users: {app: {password: {env: A}, tenants: '*'}, app.acme: {password: {env: B}, tenants: [acme]}}\n"
     )
     assert '"app.acme" would also be the user "app" of the tenant "acme"' in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("listen: {host: a..b}", '"a..b" is not the name of a host'),
+        ('http: {host: "a\\0b", port: 1}', '"a\\x00b" is not the name of a host'),
+        ('listen: {unix_socket_dir: "/run\\0"}', "is not a path: it holds a zero byte"),
+        ('tenants_file: "t\\0"', "is not a path: it holds a zero byte"),
+        ('tls: {ca_file: "t\\0"}', "is not a path: it holds a zero byte"),
+        ("listen: {backlog: 2147483648}", "must be at most 2147483647"),
+        (f"listen: {{host: x, port: 0x{'f' * 5000}}}", 'expected a whole number, found "0xfff'),
+        (f"pool: {{trusted: 0x{'f' * 5000}}}", 'expected true or false, found "0xfff'),
+        ("clusters: {x: {hosts: [h], user: g, keepalive: {count: 128}}}", "must be at most 127"),
+        ("clusters: {x: {hosts: [h], user: g, keepalive: {idle: 1d}}}", "the kernel allows no more than 32767s"),
+    ],
+)
+def test_what_no_system_call_would_take_is_found(complain: Complain, text: str, message: str) -> None:
+    (problem,) = complain(text)
+    assert message in problem

@@ -31,7 +31,11 @@ def test_a_socket_directory_leads_to_the_file_postgresql_makes() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":5432", "db1:", "db1:0", "db1:65536", "db 1", "a:b", "postgres://db1", "db1:5432/x"]
+    "text",
+    [
+        *("", ":5432", "db1:", "db1:0", "db1:65536", "db 1", "a:b", "postgres://db1", "db1:5432/x"),
+        *("db..example.com", f"{'d' * 64}.example.com", "db\x01", "d\u200d\u200db", "d\0b", "/run\0"),
+    ],
 )
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
