@@ -111,7 +111,9 @@ def demo(
 
 
 def _fail(error: ConfigError) -> None:
-    print(str(error), file=sys.stderr)
+    from proxy.cli.check import safe
+
+    print(safe(str(error)), file=sys.stderr)
     if error.hint:
         print(f"hint: {error.hint}", file=sys.stderr)
     raise typer.Exit(2)

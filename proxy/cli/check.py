@@ -16,6 +16,7 @@ from typing import Final
 from proxy.app.assembly import client_tls
 from proxy.credentials.sources import SecretSource
 from proxy.errors import ConfigError
+from proxy.observe.redact import redact_text
 from proxy.server.connect import tls_context
 from proxy.settings.loading import load_settings
 from proxy.settings.model import ClientTls, Cluster, ServerTls, Settings, User
@@ -43,16 +44,21 @@ def run_check(config: Path, *, connect: bool, probe: Probe | None = None) -> int
     try:
         settings = load_settings(config)
     except ConfigError as error:
-        print(error, file=sys.stderr)
+        print(safe(str(error)), file=sys.stderr)
         return EXIT_CONFIG
     for warning in warnings(settings, SecretSource()):
-        print(f"warning: {warning}", file=sys.stderr)
+        print(safe(f"warning: {warning}"), file=sys.stderr)
     print(f"OK: {config}: {summary(settings)}")
     if not connect:
         return EXIT_OK
     if probe is None:
         raise ValueError("connect needs a probe")
     return _report(asyncio.run(_await(probe(settings))))
+
+
+def safe(text: str) -> str:
+    """The text without passwords in the forms they are known by, such as a DSN where only a host belongs."""
+    return "\n".join(map(redact_text, text.splitlines()))
 
 
 def summary(settings: Settings) -> str:

@@ -12,6 +12,7 @@ from proxy.settings.problems import Span
 from proxy.settings.yaml_nodes import Node, ScalarNode, SequenceNode
 
 _KEYS: Final = ("password", "secret", "scram", "token")
+_PARTS: Final = ("pass", "pwd", "secret", "scram", "token", "verifier", "credential", "api_key", "apikey")
 _CLOSE: Final = 0.7
 _SOURCES: Final = frozenset({"file", "vault"})
 
@@ -54,7 +55,7 @@ def is_source(key: str, value: object) -> bool:
 def reads_like_secret(key: str) -> bool:
     """Could this key, possibly mistyped, hold a secret?"""
     word = key.lower()
-    if any(part in word for part in ("pass", "pwd", "secret", "scram", "token", "verifier")):
+    if any(part in word for part in _PARTS) or "pw" in word.split("_"):
         return True
     return bool(difflib.get_close_matches(word, [*filter(partial(_may_be_close, word), _KEYS)], n=1, cutoff=_CLOSE))
 

@@ -16,8 +16,12 @@ _MASK: Final = "***"
 _WIDTH: Final = 120
 _HINT: Final = "Correct the file; a running proxy keeps its old configuration."
 
-# Used where the file can not be parsed: from what looks like a secret's value to the end of the line.
-_SECRET_TEXT: Final = re.compile(r"(?i)(\w*(?:pass|pwd|secret|scram|token|verifier)\w*[\"']?\s*:\s*)(?![\s{]|$).*")
+# Used where the file can not be parsed: from what looks like a secret's value to the end of the line, and the lines
+# below that are indented more, but for those that say where the secret is kept.
+_SENSITIVE: Final = r"(?i)(\w*(?:pass|pwd|secret|scram|token|verifier|credential|api_?key|\bpw\b)\w*[\"']?\s*:\s*)"
+_SECRET_TEXT: Final = re.compile(_SENSITIVE + r"(?![\s{]|$).*")
+_SECRET_BELOW: Final = re.compile(_SENSITIVE + r"(?:[|>][-+0-9]*\s*)?$")
+_SOURCE: Final = re.compile(r"\s*(?:env|file)\s*:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,8 @@ def masked(source: SourceText, line: int, column: int) -> tuple[str, int]:
     text = source.lines[line]
     if source.secrets is None:
         safe = _SECRET_TEXT.sub(rf"\1{_MASK}", text)
+        if _is_below_secret(source.lines, line) and not _SOURCE.match(text):
+            safe = text[: _indentation(text)] + _MASK
         return safe, min(column, len(safe))
     # From the right, so that columns to the left stay good.
     for span in sorted(source.secrets, key=lambda span: (span.line, span.column), reverse=True):
@@ -103,3 +109,19 @@ def masked(source: SourceText, line: int, column: int) -> tuple[str, int]:
             text = text[:start] + _MASK + text[end:]
             column = column if column <= start else max(start, column - (end - start) + len(_MASK))
     return text, column
+
+
+def _is_below_secret(lines: Sequence[str], line: int) -> bool:
+    """Is the line, by its indentation, part of a value whose key reads like a secret's?"""
+    indentation = _indentation(lines[line])
+    for above in reversed(lines[:line]):
+        if not above.strip() or _indentation(above) >= indentation:
+            continue
+        if _SECRET_BELOW.search(above):
+            return True
+        indentation = _indentation(above)
+    return False
+
+
+def _indentation(text: str) -> int:
+    return len(text) - len(text.lstrip())

@@ -72,6 +72,26 @@ def test_problems_go_to_stderr_and_exit_with_2(tmp_path: Path, capsys: pytest.Ca
     assert f"{path}:2:14:" in captured.err
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "clusters: {main: {hosts: ['postgresql://g:hunter2@db1:5432/saas'], user: g}}",
+        "clusters: {main: {hosts: [db1], user: g, dsn: 'host=db1 password=hunter2'}}",
+        "clusters: {main: {hosts: [db1], user: g, api_key: hunter2}}",
+        "users: {app: {pw: hunter2, tenants: '*'}}",
+        "users:\n  app:\n    password:\n      @hunter2\n",
+    ],
+)
+def test_a_password_in_the_wrong_place_is_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    path = tmp_path / "g.yaml"
+    path.write_text(text)
+    assert run_check(path, connect=False) == 2
+    assert "***" in (shown := capsys.readouterr().err)
+    assert "hunter2" not in shown
+
+
 @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
 def test_connecting_reports_each_cluster_and_exits_with_1_when_one_failed(
     config: Path, capsys: pytest.CaptureFixture[str], ok: bool, code: int

@@ -44,6 +44,16 @@ def test_in_a_file_that_does_not_parse_the_rest_of_a_secrets_line_is_masked() ->
     assert "{env: A" in str(Problem("x", None, SourceText("f", ("password: {env: A",)), 0, 0))
 
 
+def test_in_a_file_that_does_not_parse_what_stands_below_a_secrets_key_is_masked() -> None:
+    for above in ("password:", "  passwd: |", "password: >-", "password:\n\n  - a: b"):
+        source = SourceText("f", (*above.split("\n"), "    @hunter2"))
+        assert "hunter2" not in str(Problem("x", None, source, len(source.lines) - 1, 4))
+    source = SourceText("f", ("password:", "  env: @A", "tenants: @b", "  c: @d"))
+    assert [text in str(Problem("x", None, source, at, 0)) for at, text in ((1, "@A"), (2, "@b"), (3, "@d"))] == [
+        True
+    ] * 3
+
+
 def test_all_problems_are_listed_in_the_order_of_the_file() -> None:
     source = SourceText("f", ("a", "b"), ())
     error = InvalidConfiguration([Problem("second", None, source, 1), Problem("first", None, source, 0)])
