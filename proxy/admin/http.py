@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -39,6 +40,18 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+
+class _NotHttp(logging.Filter):
+    """Keeps aiohttp's traceback for each request that is no HTTP out of the log: port scanners and TLS clients send such."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        from aiohttp.http_exceptions import HttpProcessingError
+
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_NOT_HTTP: Final = _NotHttp()
 
 
 class AdminServer:
@@ -79,9 +92,11 @@ class AdminServer:
     async def start(self) -> None:
         """Listen; raises ConfigError if the address can not be had."""
         from aiohttp import web
+        from aiohttp.log import server_logger
 
         from proxy.admin.rates import RateWindow
 
+        server_logger.addFilter(_NOT_HTTP)  # once, however often
         self._window = RateWindow()
         self._collector = self._make_collector()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="admin-http")

@@ -155,7 +155,10 @@ class GatehouseCollector(Collector):
 
 def render(scrape: Scrape, accept: str = "", *, also: Collector | None = None) -> tuple[bytes, str]:
     """The body and its content type, by the Accept header: text format 0.0.4 unless OpenMetrics is asked for."""
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # a version that is no number: whoever asks like this gets what all can read
+        encode, content_type = choose_encoder("")
     return encode(_Both(scrape, also)), content_type
 
 

@@ -1,4 +1,6 @@
+import asyncio
 import gzip
+import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -40,6 +42,32 @@ async def test_metrics_come_zipped_and_as_openmetrics_when_asked(http: aiohttp.C
         assert answer.headers["Content-Encoding"] == "gzip"
         assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
         assert gzip.decompress(await answer.read()).endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize("version", ['"1.0.0"', "x", "1.x.0", ""])
+async def test_metrics_are_text_for_whoever_asks_for_a_version_that_is_none(
+    http: aiohttp.ClientSession, version: str
+) -> None:
+    headers = {"Accept": f"application/openmetrics-text; version={version}", "Accept-Encoding": "identity"}
+    async with http.get("/metrics", headers=headers) as answer:
+        assert answer.status == 200
+        assert b"gatehouse_build_info" in await answer.read()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"GET / HTTP/9.9\r\n\r\n", b"GET / HTTP/1.1\r\nX: " + b"x" * 10_000, b"\x16\x03\x01\0"]
+)
+async def test_what_is_no_http_is_answered_without_a_traceback_in_the_log(
+    view: View, caplog: pytest.LogCaptureFixture, sent: bytes
+) -> None:
+    server = AdminServer("127.0.0.1", 0, view)
+    await server.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(sent + b"\r\n\r\n")
+    assert (await reader.read()).startswith(b"HTTP/1.0 400 ")
+    writer.close()
+    await server.stop()
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_health_is_ok_even_when_not_ready(http: aiohttp.ClientSession, view: View) -> None:
