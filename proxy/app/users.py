@@ -38,7 +38,10 @@ def _record(name: str, user: User, known: str | None) -> UserRecord:
         raise ConfigError(f'user "{name}" has no password')
     if user.password.scram is not None:
         return UserRecord(identity, ScramVerifier.parse(user.password.scram))
-    password = read_secret(user.password)
+    try:
+        password = read_secret(user.password)
+    except ConfigError as error:
+        raise ConfigError(f'password of user "{name}": {error.message}', hint=error.hint) from None
     if known is not None:
         # The same salt as before: a client could tell a reload from a changed password otherwise, and it costs 1 ms.
         before = ScramVerifier.parse(known)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from proxy.auth.scram import SaltedPasswords, tls_server_end_point
-from proxy.errors import ProxyError, ServerLoginFailed, ServerUnreachable
+from proxy.errors import ConfigError, ProxyError, ServerLoginFailed, ServerUnreachable
 from proxy.net.connecting import connect_tcp, connect_unix
 from proxy.net.links import Link
 from proxy.net.mailbox import Mailbox
@@ -189,7 +189,7 @@ class Connector:
         login = ServerLogin(
             user=user,
             database=database,
-            password=self._password(),
+            password=self._secret(),
             parameters=self._options.baseline,
             is_tls=isinstance(link, TlsLink),
             channel_binding=_channel_binding(link) if isinstance(link, TlsLink) else None,
@@ -213,6 +213,15 @@ class Connector:
                 case Failed():
                     event.error.log_context["server"] = str(host)
                     raise event.error
+
+    def _secret(self) -> str | None:
+        """The password. Where it is kept, and why it can not be read there, is for the log, not for clients."""
+        try:
+            return self._password()
+        except ConfigError as error:
+            raise ServerLoginFailed(
+                "the proxy's own password can not be read", hint="See the log of the proxy.", reason=error.message
+            ) from None
 
     async def _cancel(self, host: HostPort, pid: int, key: bytes) -> bool:
         """Deliver a CancelRequest and wait until the server has taken it, which it shows by closing.

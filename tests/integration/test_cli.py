@@ -82,6 +82,7 @@ def test_check_connects_to_every_cluster(config: ProxyUnderTest) -> None:
     [
         ({"hosts": ["127.0.0.1:1"]}, "could not connect to the database server"),
         ({"password": {"file": "app.secret"}}, "password authentication failed"),
+        ({"password": {"file": "gone.secret"}}, "gone.secret can not be read: No such file or directory"),
     ],
 )
 def test_check_reports_clusters_that_do_not_let_it_in(
@@ -107,6 +108,7 @@ def test_serve_refuses_a_secret_that_is_not_there(config: ProxyUnderTest) -> Non
     (config.folder / "app.secret").unlink()
     done = spawned("serve", "--config", str(config.config_path))
     assert done.returncode == 2
+    assert 'password of user "app": the secret file' in done.stderr
     assert "app.secret can not be read: No such file or directory" in done.stderr
     assert "hint:" in done.stderr
     assert "Traceback" not in done.stderr

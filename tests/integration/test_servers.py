@@ -116,6 +116,24 @@ def test_a_wrong_server_password_is_told_without_secrets(
             assert value(client, "SELECT 1") == 1
 
 
+def test_where_a_server_password_is_missing_is_for_the_log_alone(
+    pg18: TestCluster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    secret = tmp_path_factory.mktemp("secrets") / "gone"
+    extra = {"clusters": {"main": {"password": {"file": str(secret)}}}}
+    with capture_logs() as log, running_proxy(pg18, extra) as proxy:
+        with pytest.raises(psycopg.OperationalError) as refused:
+            connect(proxy)
+        assert "the proxy's own password can not be read" in str(refused.value)
+        assert str(secret) not in str(refused.value)
+        [line] = [line for line in log if line["log_level"] == "error"]
+        assert line["reason"] == f"the secret file {secret} can not be read: No such file or directory"
+        assert line["cluster"] == "main"
+        secret.write_text(pg18.login_password)
+        with eventually(lambda: connect(proxy)) as client:
+            assert value(client, "SELECT 1") == 1
+
+
 def test_a_database_that_does_not_exist_is_the_tenants_trouble_alone(pg18: TestCluster) -> None:
     lost = {"placement": {"model": "shared", "cluster": "main", "database": "nowhere"}}
     with running_proxy(pg18, {"tenants": {"lost": lost}}) as proxy:
