@@ -119,22 +119,27 @@ def test_a_renewed_certificate_is_used_without_a_restart(
                 assert value(other, "SELECT 1") == value(client, "SELECT 1") == 1
 
 
-async def test_who_was_offered_tls_gets_it_though_a_reload_took_it_away(
-    pg18: TestCluster, certificates: Certificates
+@pytest.mark.parametrize("is_offered", [False, True], ids=["before it was asked for", "before the handshake"])
+async def test_a_login_goes_by_the_tls_that_there_was_when_it_began(
+    pg18: TestCluster, certificates: Certificates, is_offered: bool
 ) -> None:
-    with running_proxy(pg18, client_tls(certificates, "prefer")) as proxy:
+    with running_proxy(pg18, client_tls(certificates, "require")) as proxy:
+        census = proxy.gatehouse.services.census
         reader, writer = await asyncio.open_connection(proxy.host, proxy.port)
-        await asyncio.to_thread(
-            eventually, lambda: proxy.call(lambda: len(proxy.gatehouse.services.census.connections))
-        )
-        proxy.write({"tls": {"mode": "disable"}})
-        await asyncio.to_thread(eventually, lambda: proxy.gatehouse._reloads.ok)
-        writer.write(frontend.SSL_REQUEST)
-        assert await asyncio.wait_for(reader.readexactly(1), PATIENCE_S) == b"S"
+        await asyncio.to_thread(eventually, lambda: proxy.call(lambda: census.logging_in) == 1)
+        if is_offered:
+            writer.write(frontend.SSL_REQUEST)
+            assert await reader.readexactly(1) == b"S"
+        proxy.write({"tls": None})
+        await asyncio.to_thread(eventually, lambda: proxy.gatehouse.services.tls is None)
+        if not is_offered:
+            writer.write(frontend.SSL_REQUEST)
+            assert await asyncio.wait_for(reader.readexactly(1), PATIENCE_S) == b"S"
         await writer.start_tls(ssl.create_default_context(cafile=certificates.ca_file), server_hostname="localhost")
+        writer.write(frontend.startup({"user": "app.acme"}))
+        offer = await asyncio.wait_for(reader.readuntil(b"SCRAM-SHA-256\0\0"), PATIENCE_S)
+        assert b"SCRAM-SHA-256-PLUS" in offer
         writer.close()
-        with connect(proxy, sslmode="prefer") as client:
-            assert not client.pgconn.ssl_in_use
 
 
 async def test_handshakes_that_fail_or_stop_cost_nothing(pg18: TestCluster, certificates: Certificates) -> None:
