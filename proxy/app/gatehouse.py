@@ -346,7 +346,7 @@ class Gatehouse:
         In `new` what needs a restart is as it was, see settings/live.py; `changes` are those from the settings in force to the
         file. `known`: the verifiers whose salts are to be kept; without it those there are.
         """
-        users = ConfiguredUsers(new, self._users.verifiers() if known is None else known)
+        users = ConfiguredUsers(new, known, self._users)
         connectors = assembly.connectors(new, self._salted, self._log)
         tls, channel_binding = assembly.client_tls(new.tls)
         if changes.needs_restart:

@@ -154,7 +154,7 @@ class Supervisor:
 
     def _apply(self, new: Settings, changes: Changes) -> None:
         """Check a new configuration and pass it on. Raises ConfigError and changes nothing."""
-        users = ConfiguredUsers(new, self._users.verifiers())
+        users = ConfiguredUsers(new, before=self._users)
         assembly.connectors(new, SaltedPasswords(), self._log)
         assembly.client_tls(new.tls)
         if changes.needs_restart:

@@ -1,0 +1,56 @@
+"""The logins of the configuration, through reloads."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+
+from proxy.app.users import ConfiguredUsers
+from proxy.settings.model import Settings
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("ONE", "first secret")
+    monkeypatch.setenv("TWO", "second secret")
+    users = {name: {"password": {"env": name.upper()}, "tenants": "*"} for name in ("one", "two")}
+    return Settings.model_validate({"users": users})
+
+
+@pytest.fixture
+def computed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The passwords that PBKDF2 was computed of, one by one."""
+    computed: list[bytes] = []
+    pbkdf2 = hashlib.pbkdf2_hmac
+
+    def noted(name: str, password: bytes, *rest: Any) -> bytes:
+        computed.append(password)
+        return pbkdf2(name, password, *rest)
+
+    monkeypatch.setattr(hashlib, "pbkdf2_hmac", noted)
+    return computed
+
+
+def test_a_reload_computes_nothing_for_who_has_the_same_password(
+    settings: Settings, computed: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ConfiguredUsers(settings)
+    computed.clear()
+    after = ConfiguredUsers(settings, before=before)
+    assert after.verifiers() == before.verifiers()
+    assert computed == []
+    monkeypatch.setenv("TWO", "another")
+    changed = ConfiguredUsers(settings, before=after)
+    assert set(computed) == {b"another"}
+    assert changed.verifiers()["one"] == before.verifiers()["one"]
+    assert changed.verifiers()["two"] != before.verifiers()["two"]
+
+
+def test_what_another_process_made_of_the_same_password_counts_more(settings: Settings, computed: list[bytes]) -> None:
+    own, others = ConfiguredUsers(settings), ConfiguredUsers(settings).verifiers()
+    assert ConfiguredUsers(settings, others, own).verifiers() == others != own.verifiers()
+    computed.clear()
+    assert ConfiguredUsers(settings, own.verifiers(), own).verifiers() == own.verifiers()
+    assert computed == []
