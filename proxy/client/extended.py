@@ -356,7 +356,7 @@ class ExtendedProtocol:
         single = statement.verdict.single
         progress = session.progress
         if not self.in_batch:
-            progress.status = session.status
+            self._look_afresh()
         if (
             single is not None
             and not statement.verdict.is_ordinary
@@ -372,6 +372,11 @@ class ExtendedProtocol:
             raise BeginFirst
         self._put_context(server)
         return server
+
+    def _look_afresh(self) -> None:
+        """A message comes with which a batch may begin: what the one before came to decides nothing."""
+        self.session.progress.status = self.session.status
+        self.has_run = False
 
     def _put_context(self, server: ServerPort) -> None:
         session = self.session
@@ -389,6 +394,8 @@ class ExtendedProtocol:
         what it refuses outside of one; a portal may have been bound before that, and what DECLARE made is unknown here.
         """
         progress = self.session.progress
+        if not self.in_batch:
+            self._look_afresh()
         if progress.in_place or progress.status == codes.FAILED:
             self.has_run = True
             return

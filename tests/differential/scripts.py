@@ -396,6 +396,22 @@ batches("close of nothing", c("nope") + c("nope", "P"))
 batches("bind to nothing", b(name="nope") + e(), run("SELECT 1"))
 batches("unnamed is missing", b() + e(), run("SELECT 1"))
 batches("execute of nothing", e("nope"), run("SELECT 1"))
+script(
+    "execute of nothing in a block that failed at its beginning",
+    q("BEGIN"),
+    b(name="nope") + s,
+    e("nope", 2) + s,
+    q("ROLLBACK"),
+)
+batches(
+    "what needs a block, behind a batch",
+    run("SELECT 1") + run("SELECT 2"),
+    run("LOCK TABLE diff"),
+    run("SELECT 1") + run("SELECT 2"),
+    run("DECLARE cur CURSOR FOR SELECT 1"),
+    run("SELECT 1") + run("SELECT 2"),
+    run("SET LOCAL work_mem TO '1MB'"),
+)
 batches("describe of nothing", d("nope", "S"), d("nope"), run("SELECT 1"))
 batches("unnamed outlives the transaction", p("SELECT $1::text"), b("a") + e(), b("b") + d() + e())
 batches("unnamed is replaced", p("SELECT 1") + p("SELECT 2") + b() + e())
