@@ -267,6 +267,9 @@ class Replies:
                 if self._reported is None:
                     self._reported = {}
                 self._reported[name] = value
+            elif self._reported is not None and name in self._reported:
+                # COMMIT AND CHAIN: it is the client's own by now, and the server has been told to take it back.
+                self._reported[name] = value
 
     def with_view(self, answer: bytes, server: ServerPort) -> bytes:
         """The end of a transaction, as `answer` has it, on a server that is not as the client was told."""

@@ -200,6 +200,18 @@ async def test_a_parameter_that_changes_in_a_block_by_configuration_stays(new_cl
             assert value(other, "SHOW DateStyle") == other.info.parameter_status("DateStyle") == "German, DMY"
 
 
+async def test_a_parameter_that_was_set_before_a_chained_transaction_is_told_to_nobody_else(
+    one_server: ProxyUnderTest,
+) -> None:
+    async with await raw(one_server) as one, await raw(one_server, "umbrella") as two:
+        before = two.parameters["TimeZone"]
+        for sql in ("BEGIN", "SET TimeZone TO 'Asia/Tokyo'", "COMMIT AND CHAIN", "ROLLBACK"):
+            await one.query(sql)
+        assert one.parameters["TimeZone"] == "Asia/Tokyo"
+        assert await two.value("SHOW TimeZone") == before
+        assert two.parameters["TimeZone"] == before
+
+
 def test_a_parameter_that_hidden_code_changes_is_not_met_by_the_next(pg18: TestCluster) -> None:
     pg18.sql(
         "CREATE TABLE public.hidden (z text DEFAULT set_config('TimeZone', 'Asia/Tokyo', false)); "
