@@ -5,6 +5,7 @@ python -m proxy.settings.reference docs/configuration.md config/full.yaml
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import sys
@@ -91,7 +92,7 @@ def _chapter(key: Key) -> str:
     title = f"\n## {key.name}\n\n{_sentence(key.field.description or '')}\n"
     if key.section is None:
         return f"{title}\nValue: {key.kind()}. Default: {_code(key)}.\n"
-    about = f"{key.section.__doc__}\n\nFor each name under `{key.name}`:\n\n" if key.is_named else ""
+    about = f"{inspect.getdoc(key.section)}\n\nFor each name under `{key.name}`:\n\n" if key.is_named else ""
     rows = "".join(
         f"| `{name}` | {inner.kind()} | {_code(inner)} | {inner.field.description} |\n"
         for name, inner in _flat(key.section, "")

@@ -80,7 +80,7 @@ def test_a_terminated_server_takes_only_its_own_client_along(proxy: ProxyUnderTe
 def test_a_query_whose_server_is_terminated_is_not_tried_again(proxy: ProxyUnderTest) -> None:
     with connect(proxy) as victim:
         with pytest.raises(psycopg.OperationalError) as lost:
-            victim.execute("SELECT pg_terminate_backend(pg_backend_pid()), pg_sleep(10)")
+            victim.execute("DO $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()), pg_sleep(10); END $$")
         assert lost.value.sqlstate == "57P01"
     with connect(proxy) as next_client:
         assert value(next_client, "SELECT 1") == 1
