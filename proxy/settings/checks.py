@@ -141,14 +141,19 @@ def _move_in(tenant_id: str, tenant: TenantEntry, database: _Database) -> Iterat
 
 def _same_clusters(settings: Settings) -> Mapping[str, str]:
     """For each cluster the first of those that share addresses with it: another name for the same data."""
-    first: dict[HostPort, str] = {}
+    first: dict[tuple[str, int], str] = {}
     same = {name: name for name in settings.clusters}
     for name, cluster in settings.clusters.items():
         for host in cluster.hosts:
-            other, own = same[first.setdefault(host, name)], same[name]
+            other, own = same[first.setdefault(_place_of(host), name)], same[name]
             if other != own:
                 same = {each: other if group == own else group for each, group in same.items()}
     return same
+
+
+def _place_of(host: HostPort) -> tuple[str, int]:
+    """The address as such compare: a host's name in any case, and whatever ends it."""
+    return (host.socket_path if host.is_unix else host.host.lower().removesuffix(".")), host.port
 
 
 def _check_users(settings: Settings, declared: Declared) -> Iterator[Finding]:

@@ -70,6 +70,16 @@ def test_two_clusters_with_a_common_address_are_one_place(complain: Complain, lo
     load(CLUSTERS + f"tenants: {{a: {{{entry} main}}}}, b: {{{entry} eu}}}}}}\n")
 
 
+@pytest.mark.parametrize(("one", "other"), [("db1.Example.com", "DB1.example.com."), ("/run/pg", "/run/pg/")])
+def test_an_address_in_two_spellings_is_one_place(complain: Complain, one: str, other: str) -> None:
+    entry = "placement: {model: database, database: d, cluster: "
+    (problem,) = complain(
+        f"clusters: {{a: {{hosts: ['{one}'], user: g}}, b: {{hosts: ['{other}:5432'], user: g}}}}\n"
+        f"tenants: {{x: {{{entry} a}}}}, y: {{{entry} b}}}}}}\n"
+    )
+    assert 'is also used by the tenant "x"' in problem
+
+
 def test_clusters_that_meet_only_through_a_third_are_one_place(complain: Complain) -> None:
     (problem,) = complain(
         "clusters: {a: {hosts: [x], user: g}, b: {hosts: [y], user: g}, c: {hosts: [x, y], user: g}}\n"
