@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.errors import ProtocolViolation
+from proxy.errors import FeatureRefused, ProtocolViolation
 from proxy.wire import codes
 from proxy.wire.buffer import Reader, frame, int16, int32
 
@@ -146,7 +146,7 @@ def read_first_message(body: bytes) -> FirstMessage:
     if code >> 16 != 3:
         raise ProtocolViolation(
             f"unsupported frontend protocol {code >> 16 & 0xFFFF}.{code & 0xFFFF}: server supports 3.0 to 3.2"
-        )
+        ).with_sqlstate(FeatureRefused.sqlstate)
     return _read_startup(code, reader.rest())
 
 

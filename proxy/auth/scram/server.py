@@ -20,7 +20,7 @@ from proxy.auth.scram.verifier import (
     is_nonce,
     xor,
 )
-from proxy.errors import AuthenticationFailed, LoginRefused, ProtocolViolation
+from proxy.errors import AuthenticationFailed, FeatureRefused, LoginRefused, ProtocolViolation
 
 _BINDING_TYPE: Final = b"tls-server-end-point"
 
@@ -67,7 +67,7 @@ class ScramServer:
         flag, authorization, bare = parts[0], parts[1], parts[2]
         self._check_binding_flag(flag, mechanism)
         if authorization:
-            raise ProtocolViolation("client uses authorization identity, but it is not supported")
+            raise _unsupported("client uses authorization identity, but it is not supported")
         self._gs2_header = flag + b",,"
         self._nonce = _client_nonce(bare) + self._server_nonce
         salt = b2a_base64(self._verifier.salt, newline=False)
@@ -133,7 +133,7 @@ class ScramServer:
 def _client_nonce(bare: bytes) -> bytes:
     """The client's nonce in client-first-message-bare; the user name in it is ignored, as PostgreSQL does."""
     if bare.startswith(b"m="):
-        raise ProtocolViolation("client requires an unsupported SCRAM extension")
+        raise _unsupported("client requires an unsupported SCRAM extension")
     parts = _split(bare, 2, at_least=True)
     _attribute(parts[0], b"n=")
     value = _attribute(parts[1], b"r=")
@@ -165,6 +165,10 @@ def _decoded(proof: bytes) -> bytes:
     if len(decoded) != KEY_BYTES:
         raise _malformed("malformed proof in client-final-message")
     return decoded
+
+
+def _unsupported(message: str) -> ProtocolViolation:
+    return ProtocolViolation(message).with_sqlstate(FeatureRefused.sqlstate)
 
 
 def _malformed(details: str) -> ProtocolViolation:

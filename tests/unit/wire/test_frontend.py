@@ -88,8 +88,9 @@ def test_a_first_message_that_is_none_is_a_protocol_violation(body: bytes) -> No
 
 
 def test_another_protocol_version_is_named_in_the_error() -> None:
-    with pytest.raises(ProtocolViolation, match=r"2\.0: server supports 3\.0 to 3\.2"):
+    with pytest.raises(ProtocolViolation, match=r"2\.0: server supports 3\.0 to 3\.2") as refused:
         read_first_message(int32(0x0002_0000))
+    assert refused.value.sqlstate == "0A000"
 
 
 @given(st.binary() | st.binary().map(lambda rest: int32(codes.PROTOCOL_3_0) + rest))

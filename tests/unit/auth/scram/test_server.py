@@ -110,6 +110,13 @@ def test_a_malformed_first_message_is_a_protocol_violation(mechanism: str, messa
         ScramServer(PENCIL, channel_binding=BINDING).first(mechanism, message)
 
 
+@pytest.mark.parametrize("message", [b"n,a=other,n=,r=abc", b"n,,m=must,n=,r=abc"])
+def test_what_scram_has_and_postgresql_has_not_is_not_supported(message: bytes) -> None:
+    with pytest.raises(ProtocolViolation) as refused:
+        ScramServer(PENCIL).first("SCRAM-SHA-256", message)
+    assert refused.value.sqlstate == "0A000"
+
+
 PROOF = base64.b64encode(bytes(32))
 
 
