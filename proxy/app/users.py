@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
 from proxy.auth.identity import Identity, UserRecord
 from proxy.auth.scram import ScramVerifier
+from proxy.auth.scram.verifier import DEFAULT_ITERATIONS
 from proxy.credentials.sources import read_secret
 from proxy.errors import ConfigError
 from proxy.settings.model import Settings, User
@@ -34,9 +36,17 @@ class ConfiguredUsers:
         for name, user in settings.users.items():
             self._records[name] = self._record(name, user, known.get(name), before)
 
+        counted = Counter(record.verifier.iterations for record in self._records.values())
+        self._usual_iterations: int = counted.most_common(1)[0][0] if counted else DEFAULT_ITERATIONS
+
     def find(self, user: str) -> UserRecord | None:
         """The login of exactly this name."""
         return self._records.get(user)
+
+    @property
+    def usual_iterations(self) -> int:
+        """Verifiers copied from a cluster have its scram_iterations, passwords PostgreSQL's default."""
+        return self._usual_iterations
 
     def verifiers(self) -> dict[str, str]:
         """Each login's verifier as text, which is as good as a secret."""

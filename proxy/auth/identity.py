@@ -40,3 +40,8 @@ class UserDirectory(Protocol):
     def find(self, user: str) -> UserRecord | None:
         """The login of exactly this name."""
         ...
+
+    @property
+    def usual_iterations(self) -> int:
+        """How often most logins' passwords are hashed: a login that does not exist must say the same."""
+        ...

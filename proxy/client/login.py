@@ -249,7 +249,7 @@ class ClientLogin:
         if record is not None:
             verifier = record.verifier
         else:
-            verifier = mock_verifier(login_in(user), self._mock_secret)
+            verifier = mock_verifier(login_in(user), self._mock_secret, self._directory.usual_iterations)
         scram = ScramServer(verifier, channel_binding=self._channel_binding, nonce=self._nonce)
         return _Attempt(startup, user, user_tenant, record, scram)
 

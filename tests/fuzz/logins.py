@@ -34,6 +34,10 @@ _MECHANISM: Final = "SCRAM-SHA-256"
 class _Directory:
     """Knows the user `app`."""
 
+    @property
+    def usual_iterations(self) -> int:
+        return _ITERATIONS
+
     def find(self, user: str) -> UserRecord | None:
         return UserRecord(Identity("app", None), _VERIFIER) if user == "app" else None
 

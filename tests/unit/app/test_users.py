@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from proxy.app.users import ConfiguredUsers
+from proxy.auth.scram import ScramVerifier
 from proxy.settings.model import Settings
 
 
@@ -54,3 +55,10 @@ def test_what_another_process_made_of_the_same_password_counts_more(settings: Se
     computed.clear()
     assert ConfiguredUsers(settings, own.verifiers(), own).verifiers() == own.verifiers()
     assert computed == []
+
+
+def test_a_login_that_does_not_exist_is_said_to_be_hashed_as_most_are(settings: Settings) -> None:
+    assert ConfiguredUsers(Settings()).usual_iterations == ConfiguredUsers(settings).usual_iterations == 4096
+    copied = {"password": {"scram": ScramVerifier.from_password("x", 5000).text()}, "tenants": "*"}
+    several = Settings.model_validate({"users": {**settings.users, "a": copied, "b": copied, "c": copied}})
+    assert ConfiguredUsers(several).usual_iterations == 5000

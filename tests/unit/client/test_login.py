@@ -34,7 +34,7 @@ from proxy.errors import (
 from proxy.wire import backend, codes, frontend
 from proxy.wire.buffer import frame, int32
 
-VERIFIER = ScramVerifier.from_password("pencil", salt=b"0123456789abcdef")
+VERIFIER = ScramVerifier.from_password("pencil", 5000, salt=b"0123456789abcdef")
 BINDING = bytes(range(32))
 NONCE = "server-nonce-of-24-chars"
 GSSENC_REQUEST = int32(8) + int32(codes.GSSENC_REQUEST)
@@ -44,6 +44,8 @@ OFFER_PLUS = b"R\0\0\0\x2a\0\0\0\x0aSCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0"
 
 class Users:
     """Two logins with the password `pencil`: `app` for all tenants, `limited` for two of them."""
+
+    usual_iterations = VERIFIER.iterations
 
     def find(self, user: str) -> UserRecord | None:
         tenants = {"app": None, "limited": frozenset({"acme", "globex"})}
@@ -105,7 +107,7 @@ def test_a_login_is_four_messages_and_leaves_authentication_ok_to_the_shell() ->
     machine, client = login(), Client()
     assert machine.receive(startup(tenant="acme", database="saas", application_name="psql")) == [Send(OFFER)]
     server_first = machine.receive(client.initial())
-    challenge = b"r=client-nonceserver-nonce-of-24-chars,s=MDEyMzQ1Njc4OWFiY2RlZg==,i=4096"
+    challenge = b"r=client-nonceserver-nonce-of-24-chars,s=MDEyMzQ1Njc4OWFiY2RlZg==,i=5000"
     assert server_first == [Send(frame(codes.AUTHENTICATION, b"\0\0\0\x0b" + challenge))]
     final, authenticated = machine.receive(client.final(server_first) + b"Q leftover")
     assert isinstance(final, Send)
@@ -326,7 +328,6 @@ def test_encryption_is_asked_for_once(request_: bytes) -> None:
         int32(10_005),
         b"GET / HTTP/1.1\r\n",
         b"\x16\x03\x01\x02\x00",
-        int32(8) + int32(0),
         int32(9) + int32(codes.SSL_REQUEST) + b"\0",
         int32(10) + int32(codes.CANCEL_REQUEST) + b"\0\0",
         int32(13) + int32(codes.PROTOCOL_3_0) + b"user\0",
@@ -338,6 +339,12 @@ def test_a_malformed_first_message_is_rejected(first: bytes) -> None:
     error = rejection(login().receive(first))
     assert isinstance(error, ProtocolViolation)
     assert error.sqlstate == "08P01"
+
+
+def test_another_protocol_is_rejected_as_not_supported() -> None:
+    error = rejection(login().receive(int32(8) + int32(0)))
+    assert isinstance(error, ProtocolViolation)
+    assert error.sqlstate == "0A000"
 
 
 def test_the_first_message_may_be_as_long_as_postgresql_allows() -> None:

@@ -19,6 +19,8 @@ TWO = Identity("two", frozenset({"acme", "globex"}))
 class Users:
     """A directory of these names."""
 
+    usual_iterations = 4096
+
     def __init__(self, *names: str) -> None:
         self._names = names
 
