@@ -23,6 +23,8 @@ from proxy.wire.frontend import EncryptionRequest, Startup, read_first_message
 MAX_STARTUP_BYTES: Final = 10_000
 """PostgreSQL's MAX_STARTUP_PACKET_LENGTH; the length field itself is not counted."""
 MAX_SASL_BYTES: Final = 65_535
+_MAX_NAME: Final = 127
+"""A login and a tenant with a dot between them are no longer than this."""
 _GOODBYE: Final[int] = codes.TERMINATE << 24
 """What a Terminate, sent where a first message's length is expected, looks like."""
 
@@ -309,6 +311,8 @@ class ClientLogin:
         """One text for both; only the log learns which it was."""
         reason = "no such user" if self._attempt.record is None else "wrong password"
         user = self._attempt.startup.user
+        if len(user) > _MAX_NAME:  # nobody's, but whoever has no password could fill the log with it
+            user = f"{user[:_MAX_NAME]}..."
         return AuthenticationFailed(f'password authentication failed for user "{user}"', reason=reason)
 
     def _admitted(self, identity: Identity) -> Authenticated | Rejected:

@@ -193,6 +193,14 @@ def test_names_share_a_salt_alike_whether_their_login_is_known_or_not() -> None:
     assert [known.index(salt) for salt in known] == [unknown.index(salt) for salt in unknown]
 
 
+def test_a_name_that_is_too_long_for_a_login_is_not_repeated_at_length() -> None:
+    machine, client = login(nonce=NONCE), Client("wrong")
+    machine.receive(startup("x" * 9_000))
+    (rejected,) = machine.receive(client.final(machine.receive(client.initial())))
+    assert isinstance(rejected, Rejected)
+    assert rejected.error.message == f'password authentication failed for user "{"x" * 127}..."'
+
+
 def test_the_log_learns_why_and_the_client_does_not() -> None:
     for user, reason in [("app", "wrong password"), ("nobody", "no such user")]:
         error = rejection(run(login(), startup(user), Client("wrong")))
