@@ -141,7 +141,11 @@ class ClientTls(Section):
     )
     cert_file: ConfigPath | None = Field(default=None, description="PEM file of the certificate and its chain")
     key_file: ConfigPath | None = Field(default=None, description="PEM file of its private key")
-    ca_file: ConfigPath | None = Field(default=None, description="PEM file of authorities for clients' certificates")
+    ca_file: ConfigPath | None = Field(
+        default=None,
+        description="PEM file of authorities for clients' certificates: one that a client shows must be of these, but "
+        "it need not show any, and logs in by its password in any case",
+    )
     min_version: Literal["TLSv1.2", "TLSv1.3"] = Field(default="TLSv1.2", description="oldest version of TLS accepted")
 
 
