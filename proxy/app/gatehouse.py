@@ -362,6 +362,7 @@ class Gatehouse:
         services.limits = assembly.client_limits(new)
         services.shared.defers_begin = new.pool.defer_begin
         services.probed.clear()
+        self._warn_of_few_files(new)
         self._retire_servers(old, new)
         self._pools.configure(self._pool_limits)
         self._source.replace(new)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -264,6 +265,32 @@ def test_a_file_of_tenants_is_watched_too(pg18: TestCluster, tmp_path_factory: p
         tenants.write_text(entry.replace("STATUS", "active"))
         with eventually(lambda: connect(proxy, "filed")) as client:
             assert value(client, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("error", [OSError("no watch is left"), RuntimeError("Error creating recommended watcher")])
+def test_files_that_can_not_be_watched_are_looked_at(
+    pg18: TestCluster, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def unable(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("watchfiles.awatch", unable)
+    with running_proxy(pg18) as proxy:
+        reload(proxy, {"tenants": {"newcomer": placed_in("saas")}})
+        with connect(proxy, "newcomer") as client:
+            assert value(client, "SELECT 1") == 1
+
+
+def test_more_clients_may_need_more_files(pg18: TestCluster) -> None:
+    with served_proxy(pg18, {"limits": {"max_clients": 10, "max_logins": 10}}) as proxy:
+        resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (200, 3000))
+        proxy.write({"limits": {"max_clients": 1000}})
+        eventually(lambda: proxy.events("configuration reloaded"))
+        assert resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE)[0] > 1000
+        proxy.write({"limits": {"max_clients": 5000}})
+        event = "the limit on open files is lower than what the configuration allows to connect"
+        [line] = eventually(lambda: proxy.events(event))
+        assert line["open_files"] == 3000
 
 
 def test_limits_change_at_once(proxy: ProxyUnderTest) -> None:
