@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -73,14 +72,18 @@ class Gatehouse:
         self._place = place
         self._log: FilteringBoundLogger = structlog.get_logger()
         self._salted = SaltedPasswords()
-        self._users = ConfiguredUsers(settings, place.verifiers if place is not None else None)
+        self._users = (
+            ConfiguredUsers.read(settings) if place is None else ConfiguredUsers.verified_by(settings, place.verifiers)
+        )
         self._names = InjectionNames()
         self._stats = ProxyStats()
         self._source = SettingsSource(settings)
         self._registry = assembly.tenant_registry(settings, self._source)
         self._reloads = ReloadRecord()
         self._reloader = (
-            Reloader(config_path, lambda: self.settings, self.apply, self._reloads, self._log) if config_path else None
+            Reloader(config_path, lambda: (self.settings, self._users), self.apply, self._reloads, self._log)
+            if config_path
+            else None
         )
         self._listeners = Listeners(self._log, place.unix_sockets if place is not None else None)
         self._admin: AdminServer | None = None
@@ -340,13 +343,12 @@ class Gatehouse:
 
     # Reload.
 
-    def apply(self, new: Settings, changes: Changes, known: Mapping[str, str] | None = None) -> None:
+    def apply(self, new: Settings, changes: Changes, users: ConfiguredUsers) -> None:
         """Take over a new configuration without dropping anybody. Raises ConfigError and changes nothing.
 
         In `new` what needs a restart is as it was, see settings/live.py; `changes` are those from the settings in force to the
-        file. `known`: the verifiers whose salts are to be kept; without it those there are.
+        file. `users` are those of `new`.
         """
-        users = ConfiguredUsers(new, known, self._users)
         connectors = assembly.connectors(new, self._salted, self._log)
         tls, channel_binding = assembly.client_tls(new.tls)
         if changes.needs_restart:

@@ -1,7 +1,7 @@
 """Read the configuration again: on SIGHUP, and when one of its files changes. A bad file changes nothing.
 
-Reading takes long where there are many tenants. It is a thread's work, and the thread gives way to the event loop, for
-both need the interpreter.
+Reading takes long where there are many tenants, or many passwords. It is a thread's work, and the thread gives way to the
+event loop, for both need the interpreter.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from proxy.app.users import ConfiguredUsers
 from proxy.app.view import ReloadRecord
 from proxy.errors import ConfigError
 from proxy.settings.live import Changes, diff, until_restart
@@ -64,15 +65,15 @@ class _Turns:
 class Reloader:
     """Watches the configuration's files, and loads when asked.
 
-    `in_force` gives the settings that others are compared with. `apply` takes over others, in which what needs a restart is
-    as it was, and how the file differs.
+    `in_force` gives the settings that others are compared with, and their users. `apply` takes over others, in which what
+    needs a restart is as it was, how the file differs, and the users.
     """
 
     def __init__(
         self,
         path: Path,
-        in_force: Callable[[], Settings],
-        apply: Callable[[Settings, Changes], None],
+        in_force: Callable[[], tuple[Settings, ConfiguredUsers]],
+        apply: Callable[[Settings, Changes, ConfiguredUsers], None],
         record: ReloadRecord,
         log: FilteringBoundLogger,
     ) -> None:
@@ -89,7 +90,7 @@ class Reloader:
 
     def start(self) -> None:
         """Begin to watch the files that the settings came from."""
-        self._remember(self._in_force())
+        self._remember(self._in_force()[0])
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._work()), loop.create_task(self._watch())]
 
@@ -158,18 +159,19 @@ class Reloader:
         """What changes when a file does; None for one that is not there."""
         return {file: _state(file) for file in self._files}
 
-    def _read(self, old: Settings) -> tuple[Settings, Changes]:
+    def _read(self, old: Settings, users: ConfiguredUsers) -> tuple[Settings, Changes, ConfiguredUsers]:
         pause = _Turns()
         new = load_settings(self._path, old.tenants, pause)
         changes = diff(old, new, pause)
-        return until_restart(old, new, changes, pause), changes
+        new = until_restart(old, new, changes, pause)
+        return new, changes, ConfiguredUsers.read(new, users, pause)
 
     async def _load(self) -> None:
         self._loaded = self._states()
         try:
-            settings, changes = await asyncio.to_thread(self._read, self._in_force())
+            settings, changes, users = await asyncio.to_thread(self._read, *self._in_force())
             # Taken over even when it is the same: the secrets and certificates that it names may not be.
-            self._apply(settings, changes)
+            self._apply(settings, changes, users)
             self._remember(settings)
             self._record.succeeded()
         except ConfigError as error:

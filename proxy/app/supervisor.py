@@ -50,12 +50,14 @@ class Supervisor:
         self._settings = settings
         self._command = command
         self._log: FilteringBoundLogger = structlog.get_logger()
-        self._users = ConfiguredUsers(settings)
+        self._users = ConfiguredUsers.read(settings)
         self._mock_secret = secrets.token_bytes(32)
         self._folder = private_folder()
         self._sockets = SharedSockets(settings)
         self._reloads = ReloadRecord()
-        self._reloader = Reloader(config_path, lambda: self._settings, self._apply, self._reloads, self._log)
+        self._reloader = Reloader(
+            config_path, lambda: (self._settings, self._users), self._apply, self._reloads, self._log
+        )
         self._workers = [WorkerProcess(index, command, self._log, self._refused) for index in range(settings.workers)]
         self._told_again: set[int] = set()  # workers that will be, soon
         self._view = SupervisorView(self._workers, self._folder, self._reloads)
@@ -152,9 +154,8 @@ class Supervisor:
 
     # Orders.
 
-    def _apply(self, new: Settings, changes: Changes) -> None:
+    def _apply(self, new: Settings, changes: Changes, users: ConfiguredUsers) -> None:
         """Check a new configuration and pass it on. Raises ConfigError and changes nothing."""
-        users = ConfiguredUsers(new, before=self._users)
         assembly.connectors(new, SaltedPasswords(), self._log)
         assembly.client_tls(new.tls)
         if changes.needs_restart:

@@ -15,6 +15,7 @@ import structlog
 
 from proxy.app.gatehouse import Gatehouse
 from proxy.app.loop import settle
+from proxy.app.users import ConfiguredUsers
 from proxy.app.worker_link import Begin, CancelPost, Door, Ready, Reload, Reloaded, Report, Stop, receive, send
 from proxy.client.services import ClientServices
 from proxy.errors import ConfigError
@@ -82,7 +83,8 @@ async def _follow(
 
 def _reload(order: Reload, tenants: dict[str, TenantEntry], gatehouse: Gatehouse) -> str:
     try:
-        gatehouse.apply(order.settings.model_copy(update={"tenants": tenants}), order.changes, order.verifiers)
+        settings = order.settings.model_copy(update={"tenants": tenants})
+        gatehouse.apply(settings, order.changes, ConfiguredUsers.verified_by(settings, order.verifiers))
     except ConfigError as error:
         return str(error)
     except Exception as error:

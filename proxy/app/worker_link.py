@@ -36,7 +36,7 @@ _LENGTH_BYTES: Final = 8
 class Place:
     """A worker's place among the others, and what all of them must have in common.
 
-    `mock_secret` and the salts of `verifiers`: or an unknown user could be told from a known one by trying every worker.
+    `mock_secret` and `verifiers`, with their salts: or an unknown user could be told from a known one by trying every worker.
     `unix_sockets`: path to inherited file descriptor. `folder`: where the doors are.
     """
 

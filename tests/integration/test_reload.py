@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from proxy.app.users import ConfiguredUsers
 from tests.conftest import NewCluster
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
@@ -253,6 +254,25 @@ def test_a_changed_password_counts_for_new_clients(proxy: ProxyUnderTest) -> Non
             connect(proxy)
         with connect(proxy, password="another one") as other:
             assert value(other, "SELECT 1") == 1
+
+
+def test_passwords_are_read_while_clients_are_served(proxy: ProxyUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    readers: list[int] = []
+
+    class Users:
+        """As ConfiguredUsers, which may be compiled: then nothing of it can be replaced."""
+
+        @staticmethod
+        def read(*arguments: Any) -> ConfiguredUsers:
+            readers.append(threading.get_ident())
+            return ConfiguredUsers.read(*arguments)
+
+    monkeypatch.setattr("proxy.app.reload.ConfiguredUsers", Users)
+    reload(proxy, {"users": {"second": {"password": {"file": "app.secret"}, "tenants": "*"}}})
+    assert readers
+    assert proxy.call(threading.get_ident) not in readers
+    with connect(proxy, user="second.acme") as client:
+        assert value(client, "SELECT 1") == 1
 
 
 def test_a_file_of_tenants_is_watched_too(pg18: TestCluster, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -23,6 +23,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.wire import codes, frontend
+from tests.integration.test_tls import Certificates, client_tls
 from tests.support import PATIENCE_S
 from tests.support.postgres import TestCluster
 from tests.support.raw import RawConnection, errors
@@ -308,8 +309,11 @@ async def test_a_login_has_the_same_salt_at_every_worker_and_after_a_reload(pg18
     assert len(salts) == 1
 
 
-def test_a_worker_that_could_not_take_over_a_reload_does_it_as_soon_as_it_can(pg18: TestCluster) -> None:
-    with served_proxy(pg18, ROOMY) as proxy, ExitStack() as stack:
+def test_a_worker_that_could_not_take_over_a_reload_does_it_as_soon_as_it_can(
+    pg18: TestCluster, tmp_path: Path
+) -> None:
+    certificates = Certificates(tmp_path)
+    with served_proxy(pg18, {**ROOMY, **client_tls(certificates, "prefer")}) as proxy, ExitStack() as stack:
         clients = crowd(proxy, stack)
         succeeded = "gatehouse_config_last_reload_successful"
         with no_more_files(children(proxy)[0]):

@@ -37,28 +37,20 @@ def computed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[bytes]
 def test_a_reload_computes_nothing_for_who_has_the_same_password(
     settings: Settings, computed: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = ConfiguredUsers(settings)
+    before = ConfiguredUsers.read(settings)
     computed.clear()
-    after = ConfiguredUsers(settings, before=before)
+    after = ConfiguredUsers.read(settings, before)
     assert after.verifiers() == before.verifiers()
     assert computed == []
     monkeypatch.setenv("TWO", "another")
-    changed = ConfiguredUsers(settings, before=after)
+    changed = ConfiguredUsers.read(settings, after)
     assert set(computed) == {b"another"}
     assert changed.verifiers()["one"] == before.verifiers()["one"]
     assert changed.verifiers()["two"] != before.verifiers()["two"]
 
 
-def test_what_another_process_made_of_the_same_password_counts_more(settings: Settings, computed: list[bytes]) -> None:
-    own, others = ConfiguredUsers(settings), ConfiguredUsers(settings).verifiers()
-    assert ConfiguredUsers(settings, others, own).verifiers() == others != own.verifiers()
-    computed.clear()
-    assert ConfiguredUsers(settings, own.verifiers(), own).verifiers() == own.verifiers()
-    assert computed == []
-
-
 def test_a_login_that_does_not_exist_is_said_to_be_hashed_as_most_are(settings: Settings) -> None:
-    assert ConfiguredUsers(Settings()).usual_iterations == ConfiguredUsers(settings).usual_iterations == 4096
+    assert ConfiguredUsers.read(Settings()).usual_iterations == ConfiguredUsers.read(settings).usual_iterations == 4096
     copied = {"password": {"scram": ScramVerifier.from_password("x", 5000).text()}, "tenants": "*"}
     several = Settings.model_validate({"users": {**settings.users, "a": copied, "b": copied, "c": copied}})
-    assert ConfiguredUsers(several).usual_iterations == 5000
+    assert ConfiguredUsers.read(several).usual_iterations == 5000

@@ -68,7 +68,7 @@ MESSAGES: dict[str, Callable[[Settings], object]] = {
 
 
 def verifiers(settings: Settings) -> dict[str, str]:
-    return ConfiguredUsers(settings).verifiers()
+    return ConfiguredUsers.read(settings).verifiers()
 
 
 @pytest.mark.parametrize("name", MESSAGES)
@@ -79,7 +79,7 @@ def test_messages_have_nothing_of_a_compiled_class(settings: Settings, name: str
 
 
 def test_what_is_compiled_would_be_seen(settings: Settings) -> None:
-    assert compiled_in([ConfiguredUsers(settings)])
+    assert compiled_in([ConfiguredUsers.read(settings)])
 
 
 @pytest.mark.parametrize("name", ["begin", "reload"])
@@ -89,10 +89,9 @@ def test_verifiers_are_not_shown(settings: Settings, name: str) -> None:
     assert "secret" not in repr(message)
 
 
-def test_who_has_the_same_password_keeps_the_salt(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = verifiers(settings)
-    assert ConfiguredUsers(settings, before).verifiers() == before
-    assert verifiers(settings) != before
-    monkeypatch.setenv("SECRET_OF_APP", "close sesame")
-    after = ConfiguredUsers(settings, before).verifiers()
-    assert after["app"] != before["app"]
+def test_what_one_process_has_read_another_need_not_read(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = ConfiguredUsers.read(settings)
+    monkeypatch.delenv("SECRET_OF_APP")
+    told = ConfiguredUsers.verified_by(settings, read.verifiers())
+    assert told.find("app") == read.find("app")
+    assert told.find("nobody") is None
