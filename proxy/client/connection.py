@@ -142,6 +142,8 @@ class ClientConnection(Arrival):
         self.session = session
         self.to_client(self._take_unsent() + greeting(session, self.cancel_pid, key))
         self.timekeeper = Timekeeper(self, session, admitted.terms, services.limits.cancel_timeout_s)
+        if admitted.generation != self._changes.number:  # while it waited for a first server, nobody could tell it
+            live_by_new_settings(self)
 
     # SessionSink.
 

@@ -7,6 +7,7 @@ import resource
 import signal
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -14,6 +15,8 @@ import pytest
 
 from proxy.app.users import ConfiguredUsers
 from tests.conftest import NewCluster
+from tests.support import PATIENCE_S
+from tests.support.faults import FaultProxy
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
 from tests.support.serve import Connection, connect, eventually, fetch, pool_of, served_proxy, value
@@ -345,6 +348,19 @@ def test_nothing_is_kept_where_nobody_lives_any_more(pg18: TestCluster) -> None:
         for pool in list(proxy.gatehouse._pools._pools.values()):
             proxy.call(pool.maintain)
         assert kept("saas") == kept("tenant_initech") == 0
+
+
+def test_limits_that_change_during_a_login_count_for_it(pg18: TestCluster) -> None:
+    with FaultProxy(pg18.host, pg18.port) as network:
+        network.faults.delays_new_ones = True
+        slow = {"clusters": {"main": {"hosts": [network.address], "connect_timeout": f"{PATIENCE_S}s"}}}
+        with running_proxy(pg18, slow) as proxy, ThreadPoolExecutor(1) as thread:
+            logging_in = thread.submit(connect, proxy)
+            eventually(lambda: proxy.gatehouse.services.census.clients)
+            reload(proxy, {"timeouts": {"query_timeout": "200ms"}})
+            network.faults.delays_new_ones = False
+            with logging_in.result() as client, pytest.raises(psycopg.errors.QueryCanceled):
+                client.execute("SELECT pg_sleep(20)")
 
 
 def test_servers_of_the_old_hosts_are_not_lent_any_more(proxy: ProxyUnderTest, new_cluster: NewCluster) -> None:
