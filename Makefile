@@ -14,10 +14,10 @@ COMPILED     := .venv-compiled
 COMPILED_PIP := $(COMPILED)/bin/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-all test-compiled test-suites fuzz lint format compile bench clean
+.PHONY: help demo demo-check test test-all test-compiled test-sanitizers test-suites fuzz lint format compile bench clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## PostgreSQL, four tenants and Gatehouse on this machine (ARGS='--port 6433' …)
 	@$(BIN)/gatehouse demo $(ARGS)
@@ -30,6 +30,9 @@ test: lint ## lint, types, layers, and all tests but the slow ones
 
 test-all: lint ## the same with the slow tests
 	$(BIN)/python $(PYTEST) $(ARGS)
+
+test-sanitizers: $(VENV)/.installed-dev ## what is in C, watched for reads and writes out of bounds (gcc; ARGS='tests/unit/net' …)
+	$(BIN)/python -m tests.sanitizers $(ARGS)
 
 test-suites: $(VENV)/.installed-dev ## public test suites, straight and through Gatehouse; fetched, not kept (ARGS='…')
 	$(BIN)/python -m tests.suites $(ARGS)
