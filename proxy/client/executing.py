@@ -84,6 +84,7 @@ def _follow(extended: ExtendedProtocol, single: SqlStatement, bound: tuple[str |
         session.parses_apart = session.parses_apart or changes_parsing(single)
         for name in set_locally(single, bound):
             session.settings.note_local(name)
+            session.replies.undoes_context = session.replies.undoes_context or extended.puts_context
     progress.after(single.kind)
     if single.command in _MAY_COMMIT and progress.status == codes.IDLE:
         # Until PostgreSQL 17 it may end its transaction inside. In a block it can not, and the context placed anew

@@ -81,7 +81,8 @@ class ExtendedProtocol:
     `own`: the client's prepared statements. `portals`: open portals and what they run, with the values bound where those
     matter; None where that is not certain, and it may not be run. `bound`: the names that the batch under way binds or
     closes. `skips`: everything up to the next Sync is ignored, because something failed. `in_batch`: the COPY or Execute
-    under way belongs to a batch, in which something ran if `has_run`. `parsed`: what the client parsed last in the batch
+    under way belongs to a batch, in which something ran if `has_run`, and before which the context was not in place if
+    `puts_context`. `parsed`: what the client parsed last in the batch
     under way. `checks`: the proxy looks whether this statement still is what the client was told. `awaits_copy`: a COPY FROM
     STDIN was sent whose data may come before PostgreSQL has said that it takes them.
     """
@@ -96,6 +97,7 @@ class ExtendedProtocol:
         "own",
         "parsed",
         "portals",
+        "puts_context",
         "session",
         "skips",
         "touched",
@@ -109,6 +111,7 @@ class ExtendedProtocol:
         self.skips = False
         self.in_batch = False
         self.has_run = False
+        self.puts_context = False
         self.parsed: Statement | None = None
         self.checks: Statement | None = None
         self.awaits_copy = False
@@ -375,7 +378,9 @@ class ExtendedProtocol:
 
     def _look_afresh(self) -> None:
         """A message comes with which a batch may begin: what the one before came to decides nothing."""
-        self.session.progress.status = self.session.status
+        progress = self.session.progress
+        progress.status = self.session.status
+        self.puts_context = not progress.in_place
         self.has_run = False
 
     def _put_context(self, server: ServerPort) -> None:

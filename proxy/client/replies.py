@@ -35,7 +35,7 @@ def _reads_safely(reported: dict[bytes, bytes]) -> bool:
 class Replies:
     """The session as its server's `LedgerOwner`."""
 
-    __slots__ = ("_changed", "_has_told", "_reported", "_session", "_touched", "unheard")
+    __slots__ = ("_changed", "_has_told", "_reported", "_session", "_touched", "undoes_context", "unheard")
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -43,6 +43,7 @@ class Replies:
         self._has_told = False  # the client of a parameter, in this transaction
         self._touched: set[str] = set()  # settings changed since the last ReadyForQuery
         self._reported: dict[bytes, bytes] | None = None  # in this transaction, of what is not the client's own
+        self.undoes_context = False  # perhaps: something is SET LOCAL in the same go as the context
         self.unheard = Unheard()
 
     @property
@@ -72,6 +73,8 @@ class Replies:
             if kind == Kind.RESET_ALL
             else [change.name for change in statement.changes if not change.is_local]
         )
+        if kind in CHAINS:
+            self._touched.update(REPORTED)  # what is taken back may be what the server has by itself: no report then
         if kind == Kind.SET_CONFIG and tag == b"SELECT 0":
             return  # it was not called: pg_dump asks for a setting only where there is one
         is_touched = session.settings.is_touched
@@ -233,11 +236,14 @@ class Replies:
                     value = own.get(name, value)
                 self._show(name, value, out)
             self._report_unreported(status, server, out)
+            if self.undoes_context:
+                self._report_undone(status, server, out)
             if reported and status == codes.IN_TRANSACTION and session.progress.in_place and len(out) == said:
                 self.unheard.keep_opening(session.context, reported)
             reported.clear()
             return
         self._touched.clear()
+        self.undoes_context = False
         changed = self.end_transaction(failed=server.ledger.failed)
         parameters = server.parameters
         if self._reported is not None:
@@ -291,6 +297,16 @@ class Replies:
             value = server.parameters.get(reported_as) if parts is None else quoting.set_config_value(name, parts)
             if value is not None and reported_as in server.parameters and reported_as not in server.ledger.reported:
                 self._show(reported_as, value, out)
+
+    def _report_undone(self, status: int, server: ServerPort, out: list[bytes]) -> None:
+        """PostgreSQL says nothing of what the context set, and the client set back to what it was, before it was asked."""
+        self.undoes_context = False
+        if status == codes.FAILED:
+            return
+        for name in self._session.context.settings:
+            reported_as = REPORTED.get(name, b"")
+            if reported_as in server.parameters and reported_as not in server.ledger.reported:
+                self._show(reported_as, server.parameters[reported_as], out)
 
     def report_view(self, out: list[bytes]) -> None:
         """Tell the client of every parameter that differs from what it was told last."""

@@ -139,6 +139,7 @@ class SimpleProtocol:
             session.parses_apart = session.parses_apart or changes_parsing(statement)
             for name in set_locally(statement):
                 session.settings.note_local(name)
+                session.replies.undoes_context = session.replies.undoes_context or not session.progress.in_place
 
     def _is_only_noted(self, kind: int) -> bool:
         """Whether a statement goes as it is, without context, and only its success matters to the session."""

@@ -644,6 +644,52 @@ for _local in ("true", "false"):
         b("client_encoding", "latin1", _local, name="s") + e() + s,
         q("SHOW TimeZone; SHOW DateStyle; SHOW client_encoding"),
     )
+for _name, _change in {
+    "reset": "RESET DateStyle",
+    "reset all": "RESET ALL",
+    "set local": "SET LOCAL DateStyle TO 'ISO, MDY'",
+    "an error": "SET LOCAL DateStyle TO 'ISO, MDY'; SELECT 1/0",
+}.items():
+    queries(
+        f"a parameter taken back by rollback and chain, behind {_name}",
+        "SET DateStyle TO 'German'",
+        "BEGIN",
+        _change,
+        "ROLLBACK AND CHAIN",
+        "SHOW DateStyle",
+        "COMMIT",
+    )
+for _name, _change in {
+    "set local": "SET LOCAL DateStyle TO 'ISO, MDY'",
+    "set_config": "SELECT set_config('DateStyle', 'ISO, MDY', true)",
+}.items():
+    queries(f"back to the server's own in a block by {_name}", "SET DateStyle TO 'German'", "BEGIN", _change, "COMMIT")
+    queries(
+        f"back to the server's own in a string by {_name}", "SET DateStyle TO 'German'", f"BEGIN; {_change}", "COMMIT"
+    )
+    batches(
+        f"back to the server's own in batches by {_name}",
+        run("SET DateStyle TO 'German'"),
+        run("BEGIN"),
+        run(_change),
+        run("SELECT 1"),
+        run("SET LOCAL TimeZone TO 'Asia/Tokyo'"),
+        run("COMMIT"),
+    )
+    batches(
+        f"back to the server's own in a batch by {_name}",
+        run("SET DateStyle TO 'German'"),
+        run("BEGIN") + run(_change),
+        run("COMMIT"),
+    )
+queries(
+    "set local of something else in a block",
+    "SET DateStyle TO 'German'",
+    "BEGIN",
+    "SELECT 1",
+    "SET LOCAL TimeZone TO 'Asia/Tokyo'",
+    "COMMIT",
+)
 queries(
     "set_config local of the encoding",
     "BEGIN",
