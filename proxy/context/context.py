@@ -54,6 +54,7 @@ PLAN_SETTINGS: Final = frozenset(
         "lc_monetary",
         "lc_numeric",
         "lc_time",
+        "quote_all_identifiers",
         "role",
         "search_path",
         "standard_conforming_strings",

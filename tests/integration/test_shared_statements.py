@@ -48,6 +48,7 @@ MEANINGS = {
     "DateStyle": ("ISO, MDY", "ISO, DMY", "SELECT extract(month FROM '01/02/2020'::date)"),
     "IntervalStyle": ("postgres", "sql_standard", "SELECT extract(epoch FROM '-1 2:03:04'::interval)"),
     "client_encoding": ("LATIN1", "UTF8", "SELECT length('é')"),
+    "quote_all_identifiers": ("on", "off", "SELECT quote_ident('a')"),
 }
 
 
