@@ -86,9 +86,16 @@ def can_mend(session: Session, error: bytes) -> bool:
     return batch is not None and not _is_strange(session, batch.statement) and batch.is_harmless(session)
 
 
+def is_written_otherwise(session: Session, statement: Statement) -> bool:
+    """Whether PostgreSQL would read the statement's text as other characters than when the client sent it."""
+    return len(statement.encoding) > 0 and statement.encoding != session.shown.get(b"client_encoding")
+
+
 def _is_strange(session: Session, statement: Statement) -> bool:
-    """Whether others share it by other settings than those that hold now."""
-    return statement.plan_key is not None and (statement.plan_key != session.context.plan_key or session.is_apart)
+    """Whether its text would be read by other settings than those that it was sent or is shared by."""
+    if statement.plan_key is not None and (statement.plan_key != session.context.plan_key or session.is_apart):
+        return True
+    return is_written_otherwise(session, statement)
 
 
 def _is_about_a_plan(error: bytes) -> bool:

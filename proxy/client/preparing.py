@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.client.mending import CheckFirst
+from proxy.client.mending import CheckFirst, is_written_otherwise
 from proxy.client.states import State
 from proxy.context.context import follow
+from proxy.errors import StatementOutdated
 from proxy.server.prepared import close_statement
 from proxy.server.units import (
     BIND,
@@ -110,6 +111,7 @@ def present(extended: ExtendedProtocol, statement: Statement) -> Statement:
         return known[1]
     like = session.shared.catalog.private(statement.body, statement.verdict)
     like.note = statement.note
+    like.encoding = statement.encoding
     like.columns, like.types = statement.columns, statement.types
     own.likes[statement.server_name] = key, like
     return like
@@ -120,14 +122,19 @@ def ensure_parsed(
 ) -> None:
     """Have the statement on this server. What the client was told of it is looked at again where it is parsed anew.
 
-    Raises CheckFirst if there can be a look before anything of the client's runs (`may_look`); else, should it be something
-    else now, nobody sees rows of it.
+    Raises StatementOutdated where the text would be read as other characters. Raises CheckFirst if there can be a look before
+    anything of the client's runs (`may_look`); else, should it be something else now, nobody sees rows of it.
     """
     if named:
         if server.prepared.touch(statement.server_name):
             return
     elif server.prepared.unnamed is statement:
         return
+    if is_written_otherwise(extended.session, statement):
+        raise StatementOutdated(
+            "the prepared statement was written in another client_encoding",
+            hint="Prepare it again, or use characters of ASCII in it.",
+        )
     must_look = extended.checks is not statement and (bool(statement.columns) or statement.takes_parameters)
     if must_look and may_look and extended.session.status != codes.FAILED:
         raise CheckFirst(statement, is_named=named)

@@ -95,7 +95,16 @@ class ClientStatements:
         else:
             statement = catalog.add(session.context.plan_key, body, body, verdict)
         statement.note = sent
+        if not statement.text.isascii():
+            statement.encoding = self._encoding()
         return statement
+
+    def _encoding(self) -> bytes:
+        """In what a text that comes now is written; no encoding at all if that is not certain."""
+        session = self._session
+        if session.extended.in_batch and session.parses_apart:
+            return b"?"  # it may have been changed before, in the same batch
+        return session.shown.get(b"client_encoding", b"?")
 
     def find(self, name: bytes) -> Statement:
         """The statement of this name, b"" for the unnamed one. Raises InvalidStatement."""

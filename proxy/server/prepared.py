@@ -26,7 +26,8 @@ class Prepared(Generic[V]):
     server's name, `parse_unnamed` the same without one.
     `note` is whatever its user wants to know of it when it is run. `version` is the catalog's schema_version when it was
     first met. `has_types`: the client gave its parameters some. `columns` and `types` (of parameters) are what clients were
-    told, None while nobody was; `is_outdated`: it would be something else if it was parsed today.
+    told, None while nobody was; `is_outdated`: it would be something else if it was parsed today. `encoding`: the
+    client_encoding of a text with characters beyond ASCII, b"" for others.
     """
 
     __slots__ = (
@@ -34,6 +35,7 @@ class Prepared(Generic[V]):
         "_head",
         "_head_for",
         "columns",
+        "encoding",
         "has_types",
         "is_outdated",
         "note",
@@ -54,6 +56,7 @@ class Prepared(Generic[V]):
         self.columns: bytes | None = None
         self.types: bytes | None = None
         self.is_outdated = False
+        self.encoding = b""
         self._body = body
         self.has_types = len(body) > body.find(0) + len(_NO_TYPES)
         self.verdict = verdict

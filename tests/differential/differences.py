@@ -91,7 +91,8 @@ DIFFERENCES: Final = {
     "constants": Difference(
         "Constants of a prepared statement",
         "A date, time or interval in a statement's text is read by the settings that the client has when a server is first "
-        "given the statement, most often those at its Parse. 'now' and its like stand for that moment.",
+        "given the statement, most often those at its Parse. 'now' and its like stand for that moment. Where client_encoding is "
+        "another by then, a text with characters beyond ASCII gives 0A000: prepare it again.",
         "A server parses a statement when it first needs it. Statements are shared among clients only where such settings, "
         "and the database, are the same.",
     ),

@@ -112,6 +112,26 @@ async def test_now_is_the_moment_of_the_clients_own_parse(one_server: ProxyUnder
             assert rows(await client.ask(parse(sql) + RUN + frontend.SYNC)) == [["t"]]
 
 
+async def test_a_text_is_never_read_in_another_encoding_than_it_was_written_in(two_servers: ProxyUnderTest) -> None:
+    """PostgreSQL would go on with what it read; here it is read again, by a server that has not seen it."""
+    sql = "SELECT length('é')"
+    async with await raw(two_servers, client_encoding="UTF8") as client, await raw(two_servers) as holder:
+        await client.ask(parse(sql) + frontend.SYNC)
+        assert rows(await client.ask(RUN + frontend.SYNC)) == [["1"]]
+        await client.query("SET client_encoding TO 'LATIN1'")
+        await holder.query("BEGIN; SELECT 1")
+        assert errors(await client.ask(RUN + frontend.SYNC)) == ["0A000"]
+        await client.ask(frontend.close(b"S", b"s") + parse(sql) + frontend.SYNC)
+        assert rows(await client.ask(RUN + frontend.SYNC)) == [["2"]]
+        await client.query("SET client_encoding TO 'UTF8'")
+        await holder.query("COMMIT")
+        await holder.query("BEGIN; SELECT 1")
+        assert errors(await client.ask(RUN + frontend.SYNC)) == ["0A000"]
+        await client.query("SET client_encoding TO 'LATIN1'")
+        assert rows(await client.ask(RUN + frontend.SYNC)) == [["2"]]
+        await holder.query("COMMIT")
+
+
 # Columns.
 
 
