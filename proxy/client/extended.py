@@ -26,9 +26,9 @@ from proxy.client.preparing import (
     present,
     send_parse,
 )
-from proxy.client.rewrite import BARE, KEEPS_SNAPSHOT_AWAY, Kind, goes_bare, residue
+from proxy.client.rewrite import BARE, KEEPS_SNAPSHOT_AWAY, Kind, goes_bare, lasting_by, residue
 from proxy.client.set_sizes import bytes_set
-from proxy.client.statements import ClientStatements, Statement, bound_value, bound_values
+from proxy.client.statements import ClientStatements, Statement, bound_locally, bound_value, bound_values
 from proxy.client.states import State
 from proxy.context import quoting
 from proxy.errors import (
@@ -233,6 +233,10 @@ class ExtendedProtocol:
                 error = judge_bind(single, lambda number: bound_value(values, number), session.policy)
                 if error is not None:
                     raise error
+                number = lasting_by(single, values)
+                if number:
+                    message = message[: name_end + 1] + bound_locally(message[name_end + 1 :], number)
+                    message = frame(codes.BIND, message[5:])
             self._mind_size(single, bound)
         may_look = not self.in_batch
         server = self.begin(statement)
@@ -378,9 +382,7 @@ class ExtendedProtocol:
 
     def _look_afresh(self) -> None:
         """A message comes with which a batch may begin: what the one before came to decides nothing."""
-        progress = self.session.progress
-        progress.status = self.session.status
-        self.puts_context = not progress.in_place
+        self.session.progress.status = self.session.status
         self.has_run = False
 
     def _put_context(self, server: ServerPort) -> None:
@@ -415,6 +417,7 @@ class ExtendedProtocol:
     def _enter_batch(self) -> None:
         self.in_batch = True
         self.has_run = False
+        self.puts_context = not self.session.progress.in_place
         self.bound = []
         self.touched.clear()
         self.session.state = State.BATCH

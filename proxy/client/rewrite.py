@@ -233,10 +233,28 @@ def set_locally(statement: Statement, bound: tuple[str | None, ...] | None = Non
     return names
 
 
+def lasting_by(statement: Statement, bound: tuple[str | None, ...]) -> int:
+    """The number of the parameter that makes a plain call of set_config() one for the session, and nothing else; or 0.
+
+    True in its place sets the same for the transaction, and leaves nothing on the server.
+    """
+    if statement.kind != Kind.SET_CONFIG:
+        return 0
+    call = statement.set_config[0]
+    number = call.is_local
+    if isinstance(number, bool) or not isinstance(number, int) or number > len(bound):
+        return 0
+    if number in (call.name, call.value) or _called(statement, bound)[2]:
+        return 0
+    return number
+
+
 def _called(statement: Statement, bound: tuple[str | None, ...] | None) -> tuple[str | None, str | None, bool]:
     """Name, value and whether it is local of a set_config(); without the last PostgreSQL does nothing lasting."""
     call = statement.set_config[0]
     name, value, is_local = (argument(arg, bound) for arg in (call.name, call.value, call.is_local))
+    if is_local is None and bound is not None and isinstance(call.is_local, int):
+        return name, value, False  # to PostgreSQL NULL is false
     # A parameter may come in binary: one byte.
     return name, value, is_local is None or is_local == "\x01" or bool(parse_bool(is_local))
 

@@ -177,6 +177,24 @@ def bound_values(rest: bytes) -> tuple[str | None, ...]:
     return tuple(values)
 
 
+def bound_locally(rest: bytes, number: int) -> bytes:
+    """The same bytes of a Bind with true for the parameter of this number, as text or as a boolean's binary form."""
+    reader = Reader(rest)
+    formats = reader.int16()
+    at = 2 + 2 * formats + 2
+    reader.take(2 * formats)
+    if not 0 < number <= reader.int16():
+        return rest  # PostgreSQL's to refuse
+    for _ in range(number - 1):
+        at += 4 + len(reader.take(max(reader.int32(), 0)))
+    size = reader.int32()
+    old = reader.take(max(size, 0))
+    new = b"\1" if len(old) == 1 and old <= b"\1" else b"true"
+    if size < 0 and formats > 0:
+        new = b"\1" if rest[2 + 2 * (number - 1 if formats > 1 else 0) :][:2] == b"\0\1" else new
+    return rest[:at] + len(new).to_bytes(4, "big") + new + rest[at + 4 + len(old) :]
+
+
 def bound_value(bound: tuple[str | None, ...], number: int) -> str | None:
     """The value of a parameter by number, from 1; None for NULL and for what is not there."""
     return bound[number - 1] if 0 < number <= len(bound) else None

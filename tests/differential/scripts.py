@@ -682,6 +682,27 @@ for _name, _change in {
         run("BEGIN") + run(_change),
         run("COMMIT"),
     )
+batches(
+    "set_config in a batch that begins with a Close",
+    run("SET TimeZone TO 'Asia/Tokyo'"),
+    run("BEGIN"),
+    run("SELECT 1") + run("SELECT 2"),
+    c("p", "P") + run("SELECT set_config('work_mem', '5MB', true)"),
+    run("COMMIT"),
+)
+for _name, _first in {"": "SELECT 1", " on a server that is kept": "CREATE TEMP TABLE kept (i int)"}.items():
+    script(
+        f"reset behind set_config with parameters{_name}",
+        q(_first),
+        run("SELECT set_config($1, $2, $3)", "IntervalStyle", "iso_8601", "false") + s,
+        q("RESET IntervalStyle"),
+        q("SHOW IntervalStyle"),
+        q("SELECT set_config('IntervalStyle', 'iso_8601', false)"),
+        run("SELECT set_config($1, $2, $3)", "DateStyle", "German, DMY", None) + s,
+        q("SHOW DateStyle"),
+        q("RESET ALL"),
+        q("SHOW DateStyle"),
+    )
 queries(
     "set local of something else in a block",
     "SET DateStyle TO 'German'",
