@@ -76,8 +76,8 @@ async def test_timers_come_one_after_the_other(is_busy: bool) -> None:
     done = asyncio.Event()
     started_at = loop.time()
     for number in (3, 1, 2):
-        loop.call_later(number * 0.005, order.append, number)
-    loop.call_later(0.02, done.set)
+        loop.call_at(started_at + number * 0.005, order.append, number)
+    loop.call_at(started_at + 0.02, done.set)
     await done.wait()
     assert order == [1, 2, 3]
     assert loop.time() - started_at >= 0.019
