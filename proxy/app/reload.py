@@ -135,10 +135,8 @@ class Reloader:
                 ):
                     if self._states() != self._loaded:
                         self.request()
-            except (
-                OSError,
-                RuntimeError,
-            ) as error:  # the latter, of the library's own, where inotify's instances have run out
+            # RuntimeError is the library's own, where inotify's instances have run out.
+            except (OSError, RuntimeError) as error:
                 self._log.info("configuration files can not be watched, but are looked at", reason=str(error))
                 while not await self._have_moved(within_s=_LOOK_MS / 1000):
                     if self._states() != self._loaded:

@@ -211,9 +211,8 @@ class Replies:
                 session.extended.skips = True  # the Query behind it too: PostgreSQL looks for the client's own Sync
             session.extended.in_batch = False
             if session.is_session:
-                for (
-                    name
-                ) in session.context.reported:  # the session has been given it: the client's own, if it is reset next
+                # The session has been given it: the client's own, if it is reset next.
+                for name in session.context.reported:
                     server.ledger.reported.pop(name, None)
             if status == codes.IDLE:
                 self.end_transaction(failed=server.ledger.failed)

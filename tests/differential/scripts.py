@@ -690,10 +690,10 @@ batches(
     c("p", "P") + run("SELECT set_config('work_mem', '5MB', true)"),
     run("COMMIT"),
 )
-for _name, _first in {"": "SELECT 1", " on a server that is kept": "CREATE TEMP TABLE kept (i int)"}.items():
+for _where, _opening in {"": "SELECT 1", " on a server that is kept": "CREATE TEMP TABLE kept (i int)"}.items():
     script(
-        f"reset behind set_config with parameters{_name}",
-        q(_first),
+        f"reset behind set_config with parameters{_where}",
+        q(_opening),
         run("SELECT set_config($1, $2, $3)", "IntervalStyle", "iso_8601", "false") + s,
         q("RESET IntervalStyle"),
         q("SHOW IntervalStyle"),
