@@ -130,7 +130,7 @@ def ensure_parsed(
             return
     elif server.prepared.unnamed is statement:
         return
-    if is_written_otherwise(extended.session, statement):
+    if extended.parsed is not statement and is_written_otherwise(extended.session, statement):
         raise StatementOutdated(
             "the prepared statement was written in another client_encoding",
             hint="Prepare it again, or use characters of ASCII in it.",

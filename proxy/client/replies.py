@@ -234,8 +234,9 @@ class Replies:
             own = session.context.reported
             if reported:
                 self._keep_reported(reported, own)
+            is_gone = not session.progress.in_place or (status == codes.FAILED and not session.settings.has_savepoint)
             for name, value in reported.items():
-                if (status == codes.FAILED or not session.progress.in_place) and value == server.parameters.get(name):
+                if is_gone and value == server.parameters.get(name):
                     # The context went with its transaction; to the client it holds all the time.
                     value = own.get(name, value)
                 self._show(name, value, out)
@@ -291,9 +292,14 @@ class Replies:
     def _report_unreported(self, status: int, server: ServerPort, out: list[bytes]) -> None:
         """PostgreSQL says nothing of a SET that goes back to its own default, away from what the context had set."""
         touched, self._touched = self._touched, set()
-        if status == codes.FAILED or not touched:
-            return
         settings = self._session.settings
+        if status == codes.FAILED:
+            # Nor then of an error, which takes that back together with the context.
+            if self._has_told and not settings.has_savepoint:
+                self._show_all(server.parameters, out)
+            return
+        if not touched:
+            return
         current = settings.current()
         for name in touched & REPORTED.keys():
             reported_as = REPORTED[name]
@@ -314,11 +320,14 @@ class Replies:
 
     def report_view(self, out: list[bytes]) -> None:
         """Tell the client of every parameter that differs from what it was told last."""
-        session = self._session
-        own = session.context.reported
-        for name, value in session.baseline.items():
-            self._show(name, own.get(name, value), out)
+        self._show_all(self._session.baseline, out)
         self._has_told = False  # in this transaction: it is told what holds outside of any
+
+    def _show_all(self, parameters: dict[bytes, bytes], out: list[bytes]) -> None:
+        """What holds outside of any transaction, by a server with these parameters."""
+        own = self._session.context.reported
+        for name, value in parameters.items():
+            self._show(name, own.get(name, value), out)
 
     def _show(self, name: bytes, value: bytes, out: list[bytes]) -> None:
         shown = self._session.shown

@@ -154,9 +154,8 @@ class ClientStatements:
             self.names.clear()
 
     def forget_all(self) -> None:
-        """DISCARD ALL."""
+        """DISCARD ALL: as DEALLOCATE ALL it leaves the unnamed one."""
         self.names.clear()
-        self.unnamed = None
 
     def forget_refused(self) -> None:
         """The policy changed: forget what would be refused now."""

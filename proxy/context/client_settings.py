@@ -63,6 +63,11 @@ class ClientSettings:
         """Whether the transaction under way changed anything."""
         return any(level for _, level in self._levels)
 
+    @property
+    def has_savepoint(self) -> bool:
+        """Whether an error takes back only what was changed behind a savepoint."""
+        return len(self._levels) > 1
+
     def change(self, name: str, parts: Parts | None) -> None:
         """A successful SET (or RESET, with None) of the session's value."""
         if not self._levels:

@@ -74,6 +74,12 @@ DIFFERENCES: Final = {
         "whatever comes before its end gives 25P02: what PostgreSQL finds to be another error, and COMMIT AND CHAIN.",
         "It saves a round trip, and no server is held while the client thinks. pool.defer_begin: false turns it off.",
     ),
+    "failed block": Difference(
+        "In a transaction that has failed",
+        "A prepared statement that the server would have to be given first gives 25P02, where PostgreSQL describes one that has no "
+        "result, or finds fault with its parameters.",
+        "PostgreSQL takes no Parse then.",
+    ),
     "portals in doubt": Difference(
         "A portal whose name was bound or closed in a batch that failed",
         "Does not exist any more (34000) until it is bound again; in PostgreSQL one that was there before a savepoint may.",

@@ -424,6 +424,7 @@ batches(
 )
 batches("parse before the error stays", p("SELECT 1", "s1") + run(BAD), b(name="s1") + e())
 batches("deallocate by sql", p("SELECT 1", "s1"), run("DEALLOCATE s1"), b(name="s1") + e())
+batches("discard all leaves the unnamed statement", run("DISCARD ALL"), d("", "S"), b() + e())
 batches("deallocate all by sql", p("SELECT 1", "s1"), run("DEALLOCATE ALL"), b(name="s1") + e())
 batches("error skips the rest", run("SELECT 1") + run(BAD) + run("SELECT 2") + c("x"), run("SELECT 3"))
 batches("batch is one transaction", run(INSERT) + run(BAD), run(COUNT))
@@ -690,10 +691,10 @@ batches(
     c("p", "P") + run("SELECT set_config('work_mem', '5MB', true)"),
     run("COMMIT"),
 )
-for _where, _opening in {"": "SELECT 1", " on a server that is kept": "CREATE TEMP TABLE kept (i int)"}.items():
+for _name, _begin in {"": "SELECT 1", " on a server that is kept": "CREATE TEMP TABLE kept (i int)"}.items():
     script(
-        f"reset behind set_config with parameters{_where}",
-        q(_opening),
+        f"reset behind set_config with parameters{_name}",
+        q(_begin),
         run("SELECT set_config($1, $2, $3)", "IntervalStyle", "iso_8601", "false") + s,
         q("RESET IntervalStyle"),
         q("SHOW IntervalStyle"),
@@ -703,6 +704,27 @@ for _where, _opening in {"": "SELECT 1", " on a server that is kept": "CREATE TE
         q("RESET ALL"),
         q("SHOW DateStyle"),
     )
+for _name, _change in {
+    "set": "SET DateStyle TO 'ISO, MDY'",
+    "set local": "SET LOCAL DateStyle TO 'ISO, MDY'",
+    "set and a savepoint": "SET DateStyle TO 'ISO, MDY'; SAVEPOINT a",
+    "a savepoint and set": "SAVEPOINT a; SET DateStyle TO 'ISO, MDY'",
+    "a savepoint and sets": "SET DateStyle TO 'ISO, MDY'; SAVEPOINT a; SET DateStyle TO 'German'",
+}.items():
+    queries(
+        f"back to the server's own, and an error, by {_name}",
+        "SET DateStyle TO 'German'",
+        "BEGIN",
+        _change,
+        "SELECT 1/0",
+        "SELECT 1",
+        "ROLLBACK",
+    )
+script(
+    "a name that is taken, in another encoding",
+    p("SELECT 1", "a") + s,
+    run("SELECT set_config($1, $2, $3)", "TimeZone", "Asia/Tokyo", "false") + p("SELECT 'é'", "a") + s,
+)
 queries(
     "set local of something else in a block",
     "SET DateStyle TO 'German'",
