@@ -14,7 +14,7 @@ COMPILED     := .venv-compiled
 COMPILED_PIP := $(COMPILED)/bin/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-check test test-all test-compiled test-sanitizers test-suites fuzz lint format compile bench clean
+.PHONY: help demo demo-check test test-all test-compiled test-sanitizers test-suites fuzz crowd lint format compile bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-suites: $(VENV)/.installed-dev ## public test suites, straight and through 
 
 fuzz: $(VENV)/.installed-dev ## hostile byte streams for five minutes (ARGS='--seconds 60 --seed 1' …)
 	$(BIN)/python -m tests.fuzz $(ARGS)
+
+crowd: $(VENV)/.installed-dev ## many clients at random, compared with PostgreSQL itself, for five minutes (ARGS='--seconds 60 --seed 1' …)
+	$(BIN)/python -m tests.crowd $(ARGS)
 
 lint: $(VENV)/.installed-dev ## format, lint, types and layer contracts
 	$(BIN)/ruff format --check .
