@@ -311,7 +311,7 @@ class Replies:
     def _report_undone(self, status: int, server: ServerPort, out: list[bytes]) -> None:
         """PostgreSQL says nothing of what the context set, and the client set back to what it was, before it was asked."""
         self.undoes_context = False
-        if status == codes.FAILED:
+        if status == codes.FAILED or not self._session.progress.in_place:
             return
         for name in self._session.context.settings:
             reported_as = REPORTED.get(name, b"")

@@ -726,6 +726,20 @@ script(
     run("SELECT set_config($1, $2, $3)", "TimeZone", "Asia/Tokyo", "false") + p("SELECT 'é'", "a") + s,
 )
 queries(
+    "chain behind set local in a string",
+    "SET DateStyle TO 'German'",
+    "BEGIN; SET LOCAL work_mem TO '3MB'; COMMIT AND CHAIN",
+    "SHOW DateStyle",
+    "COMMIT",
+)
+batches(
+    "chain behind set local in a batch",
+    run("SET DateStyle TO 'German'"),
+    run("BEGIN") + run("SET LOCAL work_mem TO '3MB'") + run("COMMIT AND CHAIN"),
+    run("SHOW DateStyle"),
+    run("COMMIT"),
+)
+queries(
     "set local of something else in a block",
     "SET DateStyle TO 'German'",
     "BEGIN",
