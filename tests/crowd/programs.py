@@ -199,11 +199,15 @@ class Author:
 
     def _string(self, *, in_block: bool) -> list[Turn]:
         parts = [self._plain() for _ in range(self._random.choice((1, 1, 1, 2, 3)))]
+        begins = len(parts) > 1 and not in_block and self._chance(0.4)
         if len(parts) > 1 and self._chance(0.5):
-            parts[self._random.randrange(len(parts))] = self._change_of_setting(in_block=in_block, in_string=True)
-        if len(parts) > 1 and not in_block and self._chance(0.3):
-            parts = ["BEGIN", *parts, self._random.choice(("COMMIT", "ROLLBACK"))]
-        return [self._query("; ".join(parts))]
+            change = self._change_of_setting(in_block=in_block or begins, in_string=True)
+            parts[self._random.randrange(len(parts))] = change
+        if not begins:
+            return [self._query("; ".join(parts))]
+        end = self._random.choice(("COMMIT", "ROLLBACK", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN"))
+        turns = [self._query("; ".join(["BEGIN", *parts, end]))]
+        return turns if end in _ENDS else [*turns, *self._set(in_block=True), self._either(self._random.choice(_ENDS))]
 
     def _set(self, *, in_block: bool) -> list[Turn]:
         return [self._either(self._change_of_setting(in_block=in_block))]
