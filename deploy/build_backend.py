@@ -98,6 +98,7 @@ HOT_MODULES: Final = (
     "proxy/client/simple.py",
     "proxy/client/names.py",
     "proxy/client/preparing.py",
+    "proxy/client/binding.py",
     "proxy/client/executing.py",
     "proxy/client/extended.py",
     "proxy/client/set_sizes.py",

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from proxy.client.binding import bind, describe
 from proxy.client.deferral import begin_for_real, fail_block
 from proxy.client.executing import execute
 from proxy.client.failed_block import answer_in_failed_block
-from proxy.client.mending import BeginFirst, CheckFirst, outdated
+from proxy.client.mending import BeginFirst, CheckFirst
 from proxy.client.names import ends_of_names, portal_name
-from proxy.client.objections import objection_to_encoding, objection_to_size
 from proxy.client.opening import BEGIN_UNITS, note_begin, run_begin
 from proxy.client.preparing import (
     begin_segment,
@@ -23,12 +23,10 @@ from proxy.client.preparing import (
     inject,
     inject_query,
     parse_unnamed,
-    present,
     send_parse,
 )
-from proxy.client.rewrite import BARE, KEEPS_SNAPSHOT_AWAY, Kind, goes_bare, lasting_by, residue
-from proxy.client.set_sizes import bytes_set
-from proxy.client.statements import ClientStatements, Statement, bound_locally, bound_value, bound_values
+from proxy.client.rewrite import BARE, KEEPS_SNAPSHOT_AWAY, Kind, goes_bare, residue
+from proxy.client.statements import ClientStatements, Statement
 from proxy.client.states import State
 from proxy.context import quoting
 from proxy.errors import (
@@ -36,23 +34,18 @@ from proxy.errors import (
     ProtocolViolation,
     ProxyError,
 )
-from proxy.guard.rules import judge_bind
-from proxy.guard.statements import Statement as SqlStatement
 from proxy.server.units import (
     BIND,
     CLOSE,
-    DESCRIBE,
     LOCAL,
     NOTED,
     PARSE,
     SYNC,
-    Description,
     LocalReply,
     Note,
     Refusal,
 )
 from proxy.wire import backend, codes, frontend
-from proxy.wire.buffer import frame
 from proxy.wire.codes import HEADER_BYTES
 
 if TYPE_CHECKING:
@@ -88,7 +81,6 @@ class ExtendedProtocol:
     """
 
     __slots__ = (
-        "_bytes_set",
         "awaits_copy",
         "bound",
         "checks",
@@ -99,6 +91,7 @@ class ExtendedProtocol:
         "portals",
         "puts_context",
         "session",
+        "sizes_set",
         "skips",
         "touched",
     )
@@ -116,7 +109,7 @@ class ExtendedProtocol:
         self.checks: Statement | None = None
         self.awaits_copy = False
         self.touched: set[str] = set()  # settings changed in the batch under way
-        self._bytes_set: dict[str, int] = {}  # by the same
+        self.sizes_set: dict[str, int] = {}  # by the same
 
     @property
     def is_skipping(self) -> bool:
@@ -155,11 +148,11 @@ class ExtendedProtocol:
             elif code == codes.PARSE:
                 self._parse(message)
             elif code == codes.BIND:
-                self._bind(message)
+                bind(self, message)
             elif code == codes.EXECUTE:
                 execute(self, message)
             elif code == codes.DESCRIBE:
-                self._describe(message)
+                describe(self, message)
             else:
                 self.send(message, CLOSE)
                 name = portal_name(message[6:-1])
@@ -210,45 +203,6 @@ class ExtendedProtocol:
             parse_unnamed(self, server, statement, b"", message if statement.note is None else statement.parse_unnamed)
             self.own.unnamed = statement
 
-    def _bind(self, message: bytes) -> None:
-        session = self.session
-        if message[5] == 0:
-            portal_end = 5
-            name_end = message.find(b"\0", 6)
-            if name_end < 0:
-                raise ProtocolViolation("invalid string in message")
-        else:
-            portal_end, name_end = ends_of_names(message)
-        name = message[portal_end + 1 : name_end]
-        statement = self.own.find(name)
-        if statement.plan_key is not None and (statement.plan_key != session.context.plan_key or session.is_apart):
-            statement = present(self, statement)
-        if statement.is_outdated:
-            raise outdated()
-        bound = None
-        single = statement.verdict.single
-        if single is not None and statement.verdict.needs_rules:
-            if single.set_config:
-                bound = values = bound_values(message[name_end + 1 :])
-                error = judge_bind(single, lambda number: bound_value(values, number), session.policy)
-                if error is not None:
-                    raise error
-                number = lasting_by(single, values)
-                if number:
-                    message = message[: name_end + 1] + bound_locally(message[name_end + 1 :], number)
-                    message = frame(codes.BIND, message[5:])
-            self._mind_size(single, bound)
-        may_look = not self.in_batch
-        server = self.begin(statement)
-        ensure_parsed(self, server, statement, named=bool(name), may_look=may_look)
-        portal = message[5:portal_end]
-        if name:
-            message = frame(codes.BIND, message[5 : portal_end + 1] + statement.server_name + message[name_end:])
-        if statement.verdict.leaves_traces:
-            self.note_traces(server, statement)
-        self.send(message, BIND)
-        self.note_portal(portal, statement, bound)
-
     def note_portal(self, name: bytes, statement: Statement, bound: tuple[str | None, ...] | None) -> None:
         name = portal_name(name)
         self.portals[name] = (statement, bound)
@@ -261,17 +215,6 @@ class ExtendedProtocol:
         for name in self.bound:
             self.portals[name] = None
 
-    def _mind_size(self, single: SqlStatement, bound: tuple[str | None, ...] | None) -> None:
-        """What is set must not become too much, what is still on its way in this batch included."""
-        sizes = bytes_set((single,), bound)
-        if not sizes:
-            return
-        sizes = {**self._bytes_set, **sizes}
-        error = objection_to_size(self.session, sizes) or objection_to_encoding(self.session, (single,))
-        if error is not None:
-            raise error
-        self._bytes_set = sizes
-
     def note_traces(self, server: ServerPort, statement: Statement) -> None:
         """What a portal leaves behind when it is run, which FETCH can do, too."""
         verdict = statement.verdict
@@ -279,32 +222,6 @@ class ExtendedProtocol:
         error = self.session.keeping.note_traces(server, verdict, taint)
         if error is not None:
             raise error
-
-    def _describe(self, message: bytes) -> None:
-        if message[5:6] != b"S":
-            name = message[6:-1]
-            known = self.portal(name, is_whole=message[5:6] == b"P" and message.find(b"\0", 6) == len(message) - 1)
-            if known is None or known[0].columns is not None:
-                self.send(message, DESCRIBE)
-            else:
-                self.send_noted(message, DESCRIBE, Description(known[0]))
-            return
-        name = message[6:-1]
-        session = self.session
-        statement = self.own.find(name)
-        if statement.plan_key is not None and (statement.plan_key != session.context.plan_key or session.is_apart):
-            statement = present(self, statement)
-        if statement.is_outdated:
-            raise outdated()
-        may_look = not self.in_batch
-        server = self.begin(statement)
-        ensure_parsed(self, server, statement, named=bool(name), may_look=may_look)
-        if name:
-            message = frontend.describe(b"S", statement.server_name)
-        if statement.types is None:
-            self.send_noted(message, DESCRIBE, Description(statement))
-        else:
-            self.send(message, DESCRIBE)
 
     def send_noted(self, message: bytes, unit: int, note: Note) -> None:
         self.send(message, unit | NOTED)
@@ -343,8 +260,8 @@ class ExtendedProtocol:
         self.parsed = None
         self.checks = None
         self.awaits_copy = False
-        if self._bytes_set:
-            self._bytes_set = {}
+        if self.sizes_set:
+            self.sizes_set = {}
         server = session.server
         if server is None or not self.in_batch:
             session.reply(backend.READY[session.status])
