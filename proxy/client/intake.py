@@ -149,6 +149,10 @@ class Intake:
         """The next `count` bytes of input belong to a frame whose head was sent already."""
         self._streaming = count
 
+    def skip_rest(self) -> None:
+        """The rest of the frame under way is for nobody."""
+        self._streaming = -abs(self._streaming)
+
     def _stream(self) -> bool:
         left = self._streaming
         data = self.reader.take_some(abs(left))

@@ -259,9 +259,19 @@ class Session:
                 )
             )
         elif done:
+            if self.intake.is_streaming and done == codes.IDLE and not self.keeps:
+                self._break_off(server)
             self._segment_done(done, server)
         elif self.state not in (State.WAITING, State.BUSY) and (self.intake.reader.held or self.state == State.HELD):
             self.pump()
+
+    def _break_off(self, server: ServerPort) -> None:
+        """A COPY failed while the client is in the middle of a CopyData, and what the server gets next it takes for the rest.
+
+        Were that another client's, PostgreSQL would swallow some of it, and read a message from the middle of what is behind.
+        """
+        self.intake.skip_rest()
+        server.close("copy ended in mid-message")
 
     def detach(self) -> ServerPort | None:
         """The client is gone or the server is: give up the server, if there is one, in whatever state it is."""
@@ -435,7 +445,7 @@ class Session:
                 self._give_back(server)
                 if len(self.deferred):
                     fail_block(self)
-            elif self.keeping.may_be_free:
+            elif self.keeping.may_be_free and not self.intake.is_streaming:
                 self.keeping.look_what_is_left(server)
         if self.intake.reader.held:
             self.pump()

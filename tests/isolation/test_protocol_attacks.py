@@ -178,6 +178,25 @@ async def test_the_contexts_own_statement_can_not_be_replaced(single: ProxyUnder
     assert not replaced, "the attacker's own statement ran in place of the context"
 
 
+async def test_a_message_that_is_not_whole_does_not_swallow_what_others_say(
+    single: ProxyUnderTest, untouched: States
+) -> None:
+    """Who has PostgreSQL wait for the rest of a CopyData could choose where in another client's bytes it reads on."""
+    await expected_state(single, world.UMBRELLA, untouched)
+    attack = frontend.query(b"RESET ROLE; SET app.tenant_id = 'umbrella'; DELETE FROM public.orders")
+    async with await connect(single, world.GLOBEX) as second:
+        await second.ask(frontend.parse(b"carries", b"SELECT length($1::bytea)"), frontend.SYNC)
+        carries = frontend.bind(b"", b"carries", (attack * 10,)) + frontend.execute(b"") + frontend.SYNC
+        for swallowed in (1, 100, 200):
+            async with await connect(single, world.GLOBEX) as first:
+                first.send(frontend.query(b"COPY orders (item, amount) FROM STDIN"))
+                await first.until("G")
+                first.send(frame(codes.COPY_DATA, b"item\tno number\n"), b"d" + (swallowed + 4).to_bytes(4, "big"))
+                assert errors(await first.until_ready()) == ["22P02"]
+                assert errors(await second.ask(carries)) == ["22021"]
+    await assert_unharmed(single, world.UMBRELLA, untouched)
+
+
 @pytest.mark.parametrize(
     "message",
     [

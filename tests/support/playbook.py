@@ -155,6 +155,11 @@ def release(name: str = "s1") -> Did:
     return Did("release", detail=name)
 
 
+def closes(reason: str, name: str = "s1") -> Did:
+    """Closes the server, which nobody is to have again."""
+    return Did("close", detail=f"{name}: {reason}")
+
+
 def hang_up(sqlstate: str = "") -> Did:
     """Ends the connection, with the error of this SQLSTATE or without one."""
     return Did("hang_up", detail=sqlstate)
@@ -199,6 +204,10 @@ class FakeServer(ServerPort):
     def write(self, data: bytes) -> None:
         """One write."""
         self.play.did(Did("to_server", data))
+
+    def close(self, reason: str) -> None:
+        """The pool will find it closed."""
+        self.play.did(Did("close", detail=f"{self.name}: {reason}"))
 
 
 @dataclass(frozen=True, slots=True)

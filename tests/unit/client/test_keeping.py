@@ -5,7 +5,21 @@ from __future__ import annotations
 from proxy.client.keeping import LEFT_OVER
 from proxy.client.session_terms import SessionLimits
 from proxy.tenants.model import PoolMode
-from tests.support.messages import BOUND, PARSED, SYNC, bind, complete, execute, failed, parse, query, ready, row
+from tests.support.messages import (
+    BOUND,
+    COPY_IN,
+    PARSED,
+    SYNC,
+    bind,
+    complete,
+    copy_data,
+    execute,
+    failed,
+    parse,
+    query,
+    ready,
+    row,
+)
 from tests.support.playbook import (
     GLOBEX,
     PREFIX,
@@ -267,4 +281,26 @@ def test_currval_outside_of_the_transaction_that_called_nextval_is_refused(play:
         >> server(complete("SET"), complete("SELECT 1"), complete("SELECT 1"), ready("I"))
         << to_client(complete("SELECT 1"), complete("SELECT 1"), ready("I"))
         << release()
+    )
+
+
+def test_a_server_is_not_looked_at_in_the_middle_of_a_message(play: Plays) -> None:
+    """It would take the question for the rest of that."""
+    copy = "UNLISTEN jobs; COPY t FROM STDIN"
+    data = copy_data(b"x" * 1000)
+    (
+        listening(play)
+        >> client(query(copy))
+        << to_server(query(PREFIX + copy))
+        >> server(complete("SET"), complete("UNLISTEN"), COPY_IN)
+        << to_client(complete("UNLISTEN"), COPY_IN)
+        >> client(data[:100])
+        << to_server(data[:100])
+        >> server(failed("57014"), ready("I"))
+        << to_client(failed("57014"), ready("I"))
+        >> client(data[100:], query("SELECT 1"))
+        << to_server(data[100:], query(PREFIX + "SELECT 1"))
+        >> server(complete("SET"), complete("SELECT 1"), ready("I"))
+        << to_client(complete("SELECT 1"), ready("I"))
+        << to_server(LEFT_OVER)
     )

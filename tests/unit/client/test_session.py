@@ -50,6 +50,7 @@ from tests.support.playbook import (
     acquire,
     cancel_now,
     client,
+    closes,
     granted,
     hang_up,
     on_server,
@@ -302,6 +303,39 @@ def test_data_that_comes_after_a_copy_failed_is_dropped(play: Plays) -> None:
         >> client(copy_data(b"y\n"), COPY_DONE, query("SELECT 1"))
         << acquire()
         << to_server(query(PREFIX + "SELECT 1"))
+    )
+
+
+def test_a_server_that_waits_for_the_rest_of_a_message_goes_to_nobody(play: Plays) -> None:
+    data = copy_data(b"x" * 1000)
+    (
+        copying(play)
+        >> client(copy_data(b"y\n"), data[:100])
+        << to_server(copy_data(b"y\n"), data[:100])
+        >> server(failed("22P02"), ready("I"))
+        << to_client(failed("22P02"), ready("I"))
+        << closes("copy ended in mid-message")
+        << release()
+        >> client(data[100:] + COPY_DONE, query("SELECT 1"))
+        << acquire()
+        << to_server(query(PREFIX + "SELECT 1"))
+    )
+
+
+def test_the_rest_of_a_message_goes_to_the_server_that_a_failed_block_keeps(play: Plays) -> None:
+    data = copy_data(b"x" * 1000)
+    (
+        in_place(play)
+        >> client(query(COPY))
+        << to_server(query(COPY))
+        >> server(COPY_IN)
+        << to_client(COPY_IN)
+        >> client(data[:100])
+        << to_server(data[:100])
+        >> server(failed("57014"), ready("E"))
+        << to_client(failed("57014"), ready("E"))
+        >> client(data[100:] + COPY_DONE, query("ROLLBACK"))
+        << to_server(data[100:], query("ROLLBACK"))
     )
 
 
