@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Final
 from proxy.errors import ProxyError, ServerLost
 from proxy.server.parameters import absorb
 from proxy.server.ports import ServerUser
-from proxy.server.units import EXECUTE, QUERY, SYNC, Capture, Description, Effect, Eviction, LocalReply, ParseRecord
+from proxy.server.units import (
+    EXECUTE,
+    KIND,
+    QUERY,
+    SYNC,
+    Capture,
+    Description,
+    Effect,
+    Eviction,
+    LocalReply,
+    ParseRecord,
+)
 from proxy.wire import backend, codes, frontend
 from proxy.wire.backend import ErrorFields
 
@@ -113,8 +124,15 @@ class Job(ServerUser):
 
     def copy_in_started(self) -> None:
         """Nobody will send data."""
-        if self._server is not None:
-            self._server.write(frontend.copy_fail(b"the client is gone"))
+        server = self._server
+        if server is None:
+            return
+        server.write(frontend.copy_fail(b"the client is gone"))
+        units = server.ledger.units
+        if units and units[0] & KIND == EXECUTE:
+            # The client's Sync is ignored where data is expected, and without one PostgreSQL ignores whatever comes.
+            units.append(SYNC)
+            server.write(frontend.SYNC)
 
     def injection_failed(self, fields: ErrorFields) -> ProxyError | None:
         """Nobody is told."""

@@ -376,6 +376,31 @@ async def test_requests_may_come_in_pieces_of_any_size(proxy: ProxyUnderTest) ->
             assert rows(frames) == [["42"]]
 
 
+async def test_a_client_may_vanish_before_it_is_told_to_send_data(
+    faulty: tuple[ProxyUnderTest, FaultProxy],
+) -> None:
+    """Its Sync is on its way then, and PostgreSQL will ignore that."""
+    proxy, network = faulty
+    client = await raw(proxy)
+    await client.query("SELECT 1")
+    network.faults.holds_answers_back = True
+    client.send(
+        frontend.parse(b"", b"COPY orders (item, amount) FROM STDIN"),
+        frontend.bind(b"", b"", ()),
+        frontend.execute(b""),
+        frontend.SYNC,
+    )
+    copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY orders%' AND wait_event = 'ClientRead'"
+    await asyncio.to_thread(eventually, lambda: proxy.cluster.sql(copying) == [(1,)])
+    client.abort()
+    await asyncio.to_thread(eventually, lambda: pool_of(proxy).sv_recovering == 1)
+    network.faults.holds_answers_back = False
+    await asyncio.to_thread(eventually, lambda: is_at_rest(proxy))
+    async with await raw(proxy) as successor:
+        assert await successor.value("SELECT 1") == "1"
+    await asyncio.to_thread(nothing_is_left, proxy)
+
+
 def test_a_server_that_does_not_answer_any_more_costs_no_more_than_its_recovery(pg18: TestCluster) -> None:
     quick = {"timeouts": {"server_recovery_timeout": "300ms", "cancel_timeout": "300ms"}}
     with FaultProxy(pg18.host, pg18.port) as network:

@@ -37,6 +37,9 @@ class Faults:
     holds_new_ones_back: bool = False
     """New connections are taken, and nothing of theirs ever goes on."""
 
+    holds_answers_back: bool = False
+    """What the server says waits until this is over."""
+
     delays_new_ones: bool = False
     """New connections are taken, and go on when this is over."""
 
@@ -139,6 +142,8 @@ class FaultProxy:
                 continue
             if faults.delay_s:
                 await asyncio.sleep(faults.delay_s)
+            while is_down and faults.holds_answers_back:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.005)
             if is_down and faults.cut_down_after:
                 data = data[: faults.cut_down_after - passed]
                 passed += len(data)
