@@ -286,8 +286,10 @@ class Session:
     @property
     def input_is_full(self) -> bool:
         """Whether the client should not be read from for now."""
-        held = self.intake.reader.held
-        return held > self.limits.client_buffer_bytes and self.state in (State.WAITING, State.BUSY)
+        if self.intake.reader.held <= self.limits.client_buffer_bytes:
+            return False
+        # In a batch, data may come for a COPY that PostgreSQL has not begun, because it waits for a lock, say.
+        return self.state in (State.WAITING, State.BUSY) or (self.state == State.BATCH and self.extended.awaits_copy)
 
     @property
     def is_in_copy(self) -> bool:

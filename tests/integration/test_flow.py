@@ -197,6 +197,25 @@ def test_messages_over_a_limit_are_refused_clearly(pg18: TestCluster) -> None:
             assert "limits.max_message_size" in (big.value.diag.message_hint or "")
 
 
+async def test_data_for_a_copy_that_waits_for_a_lock_is_bounded(served: ServedProxy) -> None:
+    batch = (
+        frontend.parse(b"", b"COPY orders (item, amount) FROM STDIN"),
+        frontend.bind(b"", b"", ()),
+        frontend.execute(b""),
+    )
+    async with await raw(served, "initech") as holder, await raw(served, "initech") as client:
+        await holder.query("BEGIN")
+        await holder.query("LOCK TABLE orders")
+        await client.query("BEGIN")
+        client.send(*batch)
+        sent = await send_while_taken(client._writer, copy_frame(MB), most=100)
+        assert sent < 60
+        await holder.query("COMMIT")
+        client.send(b"c\0\0\0\4", frontend.SYNC)
+        assert tags(await client.until_ready()) == [f"COPY {sent}"]
+        await client.query("ROLLBACK")
+
+
 async def test_input_that_waits_for_a_server_is_bounded(pg18: TestCluster) -> None:
     with running_proxy(pg18, {"pool": {"size": 1}}) as proxy:
         holder = await RawConnection.connect(proxy.host, proxy.port, user="app.globex", password=proxy.password)
