@@ -143,6 +143,9 @@ class Connector:
         if logged_in.leftover:
             connection.data_received(logged_in.leftover)
         mailbox.hand_over(connection)
+        if connection.is_closed:
+            # PostgreSQL shuts down. Nobody has the connection yet whom its end could be told.
+            raise ServerUnreachable("server closed the connection as soon as the proxy had logged in", server=str(host))
         return connection
 
     async def _connect(self, host: HostPort) -> tuple[Link, Mailbox]:

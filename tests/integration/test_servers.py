@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socketserver
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -12,13 +15,42 @@ import pytest
 from structlog.testing import capture_logs
 
 from proxy.cli.demo.postgres import free_port
+from proxy.errors import ShuttingDown
+from proxy.wire import backend, codes
 from tests.conftest import NewCluster
 from tests.support.faults import FaultProxy
 from tests.support.postgres import TestCluster
 from tests.support.proxy import running_proxy
-from tests.support.serve import connect, eventually, pool_of, value
+from tests.support.raw import RawConnection
+from tests.support.serve import connect, eventually, is_at_rest, pool_of, value
 
 PORT = "SELECT inet_server_port()"
+
+
+FAREWELL = ShuttingDown("terminating connection due to administrator command")
+
+
+@contextmanager
+def leaving() -> Iterator[str]:
+    """The address of a server that lets everybody in, and takes its leave in the same breath."""
+
+    class Leaving(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(4096)
+            self.request.sendall(
+                backend.AUTHENTICATION_OK
+                + backend.READY[codes.IDLE]
+                + backend.error_response(FAREWELL, severity="FATAL")
+            )
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Leaving) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def at(*hosts: str, **cluster: Any) -> dict[str, Any]:
@@ -169,3 +201,18 @@ def test_a_server_that_is_no_postgresql_is_recognised(pg18: TestCluster) -> None
         extra = at(f"127.0.0.1:{other.gatehouse.http_port}")
         with running_proxy(pg18, extra) as proxy, pytest.raises(psycopg.OperationalError, match="PostgreSQL protocol"):
             connect(proxy)
+
+
+async def test_a_server_that_leaves_right_after_the_login_is_passed_over(pg18: TestCluster) -> None:
+    with leaving() as host, running_proxy(pg18, at(host, f"127.0.0.1:{pg18.port}")) as proxy:
+        login = RawConnection.connect(proxy.host, proxy.port, user="app.acme", password=proxy.password)
+        async with await login as client:
+            assert await client.value(PORT) == str(pg18.port)
+
+
+def test_who_waits_for_a_server_that_leaves_right_after_the_login_is_told(pg18: TestCluster) -> None:
+    with leaving() as host, running_proxy(pg18, at(host)) as proxy:
+        with pytest.raises(psycopg.OperationalError, match="as soon as the proxy had logged in"):
+            connect(proxy)
+        eventually(lambda: is_at_rest(proxy))
+        assert pool_of(proxy).opened_total == 0
