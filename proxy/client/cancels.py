@@ -38,13 +38,15 @@ def cancel_overdue(client: ClientConnection, session: Session, server: ServerCon
     error = QueryTimeout("canceling statement due to query timeout")
     client.report(error)
     server.ledger.cancel_error = error
-    # The query may end by itself meanwhile, and what the client asks then must not be hit.
-    client.cancel_is_on_its_way = True
+    # The query may end by itself meanwhile, and what the client asks then, or has asked already, must not be hit.
+    client.cancel_is_on_its_way = session.waits_for_cancel = True
     client.update_reading()
 
     def arrived() -> None:
-        client.cancel_is_on_its_way = False
+        client.cancel_is_on_its_way = session.waits_for_cancel = False
         client.update_reading()
+        if client.server is server:
+            session.pump()
 
     _send_or_hold(client, session, server, arrived)
 
@@ -75,6 +77,8 @@ def drop_held(client: ClientConnection) -> None:
         done()
 
 
-def release_later(pool: Pool, server: ServerConnection) -> None:
-    """Release the server once no cancel is on its way to it."""
+def release_later(pool: Pool, server: ServerConnection, session: Session | None) -> None:
+    """Release the server once no cancel is on its way to it; the client may go on with another one."""
+    if session is not None:
+        session.waits_for_cancel = False
     server.when_cancels_are_done(lambda: pool.release(server))

@@ -197,7 +197,7 @@ class ClientConnection(Arrival):
         pool = self.server_pool
         assert pool is not None
         if server.is_being_cancelled:
-            release_later(pool, server)
+            release_later(pool, server, self.session)
         else:
             pool.release(server, 0.0 if self.session is None else self.session.last_activity)
         if self._must_leave:

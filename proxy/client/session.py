@@ -49,7 +49,8 @@ class Session:
     definitions; `parses_apart`: it changes PLAN_SETTINGS. `deferred`: a BEGIN that the client was told of, and no server
     yet. `out`: what has gathered for the client. `last_write`: what was sent to the server last, if it is short.
     `end_with`: what is on its way must not reach the client; the connection ends so. `is_in_row`: the client has a part of a
-    row, and would take whatever comes for the rest of it.
+    row, and would take whatever comes for the rest of it. `waits_for_cancel`: one that the client has not asked for is on its
+    way to its server, and must not meet another segment there.
     """
 
     __slots__ = (
@@ -93,6 +94,7 @@ class Session:
         "status",
         "tenant",
         "tenant_id",
+        "waits_for_cancel",
         "wanted",
     )
 
@@ -151,6 +153,7 @@ class Session:
         self.deferred = b""
         self.is_in_row = False
         self.end_with: ProxyError | None = None
+        self.waits_for_cancel = False
         self._is_timed = limits.are_timed
         self.is_watched = False
         self.began = 0.0
@@ -325,7 +328,7 @@ class Session:
             return
         self._pumping = True
         try:
-            while self.state != State.CLOSED and self.intake.step():
+            while self.state != State.CLOSED and not self.waits_for_cancel and self.intake.step():
                 pass
             self.flush()
             if self.state == State.HELD and self.status == codes.IDLE and not self.keeps and self.server is not None:

@@ -153,6 +153,36 @@ async def test_a_cancel_that_comes_too_late_does_not_hit_the_clients_next_query_
             eventually(lambda: is_at_rest(proxy, "tenant_initech"))
 
 
+@pytest.mark.parametrize("begins", ["BEGIN", "SELECT 1"])
+async def test_a_cancel_that_comes_too_late_does_not_hit_what_the_client_has_asked_already(
+    pg18: TestCluster, begins: str
+) -> None:
+    with FaultProxy(pg18.host, pg18.port) as network:
+        extra = {
+            "pool": {"size": 2},
+            "users": {"query": {**SECRET, "query_timeout": "1s"}},
+            "timeouts": {"cancel_timeout": "10s"},
+            "clusters": {"main": {"hosts": [network.address]}},
+        }
+        with running_proxy(pg18, extra) as proxy, pg18.connect("tenant_initech") as other:
+            async with await raw(proxy, "query.initech") as client:
+                await client.query(begins)
+                other.execute("SELECT pg_advisory_lock(7)")
+                client.send(frontend.query(b"SELECT pg_advisory_xact_lock(7)"), frontend.query(b"SELECT pg_sleep(0.3)"))
+                await asyncio.to_thread(eventually, lambda: running(proxy))
+                before, network.faults.delays_new_ones = network.accepted, True
+                await asyncio.to_thread(eventually, lambda: network.accepted > before)
+                other.execute("SELECT pg_advisory_unlock(7)")
+                first = await client.until_ready()
+                if begins == "BEGIN":
+                    for _ in range(20):
+                        assert not running(proxy), "the next query runs, and the cancel is still to come"
+                network.faults.delays_new_ones = False
+                second = await client.until_ready()
+            assert [frame.code for frame in first] == [frame.code for frame in second] == [*"TDCZ"]
+            eventually(lambda: is_at_rest(proxy, "tenant_initech"))
+
+
 def test_inside_a_transaction_a_cancelled_query_fails_that(proxy: ProxyUnderTest) -> None:
     with login(proxy, "query") as client:
         client.execute("BEGIN")
