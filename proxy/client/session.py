@@ -262,19 +262,26 @@ class Session:
                 )
             )
         elif done:
-            if self.intake.is_streaming and done == codes.IDLE and not self.keeps:
-                self._break_off(server)
+            if self.intake.is_streaming or ledger.sync_in_doubt:
+                self._end_copy(server, done)
             self._segment_done(done, server)
         elif self.state not in (State.WAITING, State.BUSY) and (self.intake.reader.held or self.state == State.HELD):
             self.pump()
 
-    def _break_off(self, server: ServerPort) -> None:
-        """A COPY failed while the client is in the middle of a CopyData, and what the server gets next it takes for the rest.
+    def _end_copy(self, server: ServerPort, status: int) -> None:
+        """See that no other client gets a server that a COPY, having failed, leaves in the middle of something.
 
-        Were that another client's, PostgreSQL would swallow some of it, and read a message from the middle of what is behind.
+        In the middle of a CopyData the server would take what it gets next for the rest, and read a message from the middle of
+        what is behind. Where two Syncs were sent it may say ReadyForQuery once more, which would be the next one's answer.
         """
-        self.intake.skip_rest()
-        server.close("copy ended in mid-message")
+        is_in_doubt, server.ledger.sync_in_doubt = server.ledger.sync_in_doubt and server.ledger.failed, False
+        if status != codes.IDLE or self.keeps:
+            return
+        if self.intake.is_streaming:
+            self.intake.skip_rest()
+            server.close("copy ended in mid-message")
+        elif is_in_doubt:
+            server.close("sync in doubt")
 
     def detach(self) -> ServerPort | None:
         """The client is gone or the server is: give up the server, if there is one, in whatever state it is."""

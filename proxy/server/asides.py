@@ -68,10 +68,14 @@ def _start_copy_in(ledger: Ledger, head: int, frame: bytes) -> None:
 
 
 def _forget_ignored_sync(ledger: Ledger) -> None:
-    """The server ignores a Sync sent right behind the Execute of a COPY FROM STDIN (manual, "COPY Operations")."""
+    """The server ignores a Sync sent right behind the Execute of a COPY FROM STDIN (manual, "COPY Operations").
+
+    Unless the COPY fails before it reads anything, by a trigger for the statement, say: the Sync ends the batch then.
+    """
     units = ledger.units
     if len(units) > 1 and units[-1] & KIND == SYNC and units[0] & KIND == EXECUTE:
         units.pop()
+        ledger.sync_in_doubt = True
 
 
 def _take_types(ledger: Ledger, head: int, frame: bytes) -> None:

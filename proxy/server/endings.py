@@ -69,9 +69,12 @@ def ready(ledger: Ledger, units: deque[int], head: int, frame: bytes) -> bool:
         if head & NOTED:
             ledger.notes.popleft()
         head = units[0] if units else 0
-    if not head:
+    if head:
+        units.popleft()
+    elif ledger.sync_in_doubt and ledger.failed:
+        ledger.sync_in_doubt = False  # it was not ignored, and all others that were sent are answered
+    else:
         raise ProtocolViolation("ReadyForQuery came unasked")
-    units.popleft()
     ledger.status = frame[5]
     ledger.skipping = False
     ledger.quiet = False

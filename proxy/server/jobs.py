@@ -14,7 +14,6 @@ from proxy.server.parameters import absorb
 from proxy.server.ports import ServerUser
 from proxy.server.units import (
     EXECUTE,
-    KIND,
     QUERY,
     SYNC,
     Capture,
@@ -43,6 +42,8 @@ _RESET_KEEPING_PLANS: Final[bytes] = frontend.query(
 )
 _DISCARD_ALL: Final[bytes] = frontend.query(b"DISCARD ALL")
 _MAX_ANSWERS: Final = 1000
+_IN_DOUBT: Final = "sync in doubt"
+"""Nobody knows how often the server will say ReadyForQuery, and one too many would be the next client's."""
 _NO_SUCH_PORTAL: Final = b"gatehouse: the client is gone"
 
 
@@ -124,15 +125,8 @@ class Job(ServerUser):
 
     def copy_in_started(self) -> None:
         """Nobody will send data."""
-        server = self._server
-        if server is None:
-            return
-        server.write(frontend.copy_fail(b"the client is gone"))
-        units = server.ledger.units
-        if units and units[0] & KIND == EXECUTE:
-            # The client's Sync is ignored where data is expected, and without one PostgreSQL ignores whatever comes.
-            units.append(SYNC)
-            server.write(frontend.SYNC)
+        if self._server is not None:
+            self._server.write(frontend.copy_fail(b"the client is gone"))
 
     def injection_failed(self, fields: ErrorFields) -> ProxyError | None:
         """Nobody is told."""
@@ -272,6 +266,9 @@ class Recovery(Job):
     def send(self, server: ServerConnection) -> None:
         """Say what the client did not say any more."""
         ledger = server.ledger
+        if ledger.sync_in_doubt:
+            server.close(_IN_DOUBT)
+            return
         if self._in_copy:
             server.write(frontend.copy_fail(b"the client is gone"))
         if self._owes_sync:
@@ -294,6 +291,13 @@ class Recovery(Job):
         server.ledger.units.append(QUERY)
         server.write(frontend.query(b"ROLLBACK"))
 
+    def copy_in_started(self) -> None:
+        """Nobody will send data."""
+        server = self._server
+        if server is not None and server.ledger.sync_in_doubt:
+            server.close(_IN_DOUBT)
+        super().copy_in_started()
+
     def server_data(self) -> None:
         """Let everything owed come, unseen."""
         server = self._server
@@ -305,7 +309,7 @@ class Recovery(Job):
         ledger.out.clear()
         if ledger.status == codes.IDLE:
             server.parameters = absorb(ledger.reported, server.parameters)
-        if ledger.is_settled:
+        if ledger.is_settled and self._server is not None:
             self._roll_back(server)
 
     def server_lost(self, error: ServerLost) -> None:

@@ -13,7 +13,7 @@ from tests.conftest import NewCluster
 from tests.support.faults import FaultProxy
 from tests.support.postgres import TestCluster
 from tests.support.proxy import ProxyUnderTest, running_proxy
-from tests.support.raw import RawConnection, errors, rows
+from tests.support.raw import RawConnection, errors, letters, rows
 from tests.support.serve import connect, eventually, is_at_rest, pool_of, value
 
 SMALL = {"pool": {"size": 2}}
@@ -270,6 +270,20 @@ def test_what_waits_for_the_lock_of_a_vanished_client_goes_on(proxy: ProxyUnderT
         holder.close()
         waiter.execute("UPDATE orders SET amount = amount")
         waiter.execute("ROLLBACK")
+
+
+async def test_a_copy_that_fails_before_it_reads_anything_ends_with_its_batch(proxy: ProxyUnderTest) -> None:
+    """PostgreSQL says that it takes data before it looks at what speaks against that."""
+    async with await raw(proxy) as client:
+        frames = await client.ask(
+            frontend.parse(b"", b"COPY orders (item, amount) FROM STDIN (FREEZE)"),
+            frontend.bind(b"", b"", ()),
+            frontend.execute(b""),
+            frontend.SYNC,
+        )
+        assert letters(frames) == "12GEZ"
+        assert errors(frames) == ["55000"]
+        assert await client.value("SELECT 1") == "1"
 
 
 # The network between Gatehouse and PostgreSQL.

@@ -360,6 +360,53 @@ def test_copy_in_by_a_batch_whose_sync_comes_with_the_execute(play: Plays) -> No
     )
 
 
+def copying_by_batch(play: Plays) -> Play:
+    """A COPY FROM STDIN by a batch, whose Sync was sent along, waits for data."""
+    batch = (parse("", COPY), bind(), execute(), SYNC)
+    return (
+        play()
+        >> client(*batch)
+        << acquire()
+        << to_server(PARSE_CONTEXT, RUN_CONTEXT, *batch)
+        >> server(PARSED, CONTEXT_RAN, PARSED, BOUND, COPY_IN)
+        << to_client(PARSED, BOUND, COPY_IN)
+    )
+
+
+def test_a_copy_that_fails_before_it_reads_anything_ends_with_the_sync_that_came_with_it(play: Plays) -> None:
+    (
+        copying_by_batch(play)
+        >> server(failed("55000"), ready("I"))
+        << to_client(failed("55000"), ready("I"))
+        << release()
+        >> client(copy_data(b"1\n"), COPY_DONE, SYNC)
+        << to_client(ready("I"))
+    )
+
+
+def test_a_client_that_sent_two_syncs_is_told_as_often_that_the_server_is_ready(play: Plays) -> None:
+    (
+        copying_by_batch(play)
+        >> client(copy_data(b"1\n"), COPY_DONE, SYNC)
+        << to_server(copy_data(b"1\n"), COPY_DONE, SYNC)
+        >> server(failed("55000"), ready("I"), ready("I"))
+        << to_client(failed("55000"), ready("I"), ready("I"))
+        << release()
+    )
+
+
+def test_a_server_that_may_say_once_more_that_it_is_ready_goes_to_nobody(play: Plays) -> None:
+    (
+        copying_by_batch(play)
+        >> client(copy_data(b"1\n"), COPY_DONE, SYNC)
+        << to_server(copy_data(b"1\n"), COPY_DONE, SYNC)
+        >> server(failed("55000"), ready("I"))
+        << to_client(failed("55000"), ready("I"))
+        << closes("sync in doubt")
+        << release()
+    )
+
+
 def test_copy_in_by_a_batch_whose_sync_comes_behind_the_data(play: Plays) -> None:
     batch = (parse("", COPY), bind(), execute(), FLUSH)
     (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Recovery
 from proxy.server.units import BIND, EXECUTE, PARSE, SYNC
-from proxy.wire import backend, codes, frontend
+from proxy.wire import backend, codes
 from tests.support.messages import BOUND, COPY_IN, PARSED, failed
 from tests.support.servers import LinkToNowhere, pretended_server
 
@@ -19,14 +19,34 @@ def recovered(server: ServerConnection, *, in_copy: bool = False, owes_sync: boo
     return outcomes
 
 
-async def test_a_copy_that_was_asked_for_with_its_sync_gets_another_one() -> None:
+def copying() -> tuple[ServerConnection, LinkToNowhere]:
+    """A batch was sent, with a COPY FROM STDIN and its Sync."""
     link = LinkToNowhere()
     server = pretended_server(link, {})
     server.ledger.units.extend((PARSE, BIND, EXECUTE, SYNC))
+    return server, link
+
+
+async def test_a_server_that_begins_a_copy_whose_sync_it_may_ignore_is_given_up() -> None:
+    server, _ = copying()
     outcomes = recovered(server)
+    server.data_received(PARSED + BOUND + COPY_IN + failed("57014"))
+    assert outcomes == [False]
+    assert server.close_reason == "sync in doubt"
+
+
+async def test_so_is_one_that_has_begun_it() -> None:
+    server, _ = copying()
     server.data_received(PARSED + BOUND + COPY_IN)
-    assert link.written == frontend.copy_fail(b"the client is gone") + frontend.SYNC
-    server.data_received(failed("57014"))
+    outcomes = recovered(server, in_copy=True, owes_sync=True)
+    assert outcomes == [False]
+    assert server.close_reason == "sync in doubt"
+
+
+async def test_a_copy_that_fails_before_it_begins_ends_with_its_sync() -> None:
+    server, _ = copying()
+    outcomes = recovered(server)
+    server.data_received(PARSED + BOUND + failed("57014"))
     assert outcomes == []
     server.data_received(READY)
     assert outcomes == [True]
