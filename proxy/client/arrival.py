@@ -147,6 +147,8 @@ class Arrival(SessionSink, Receiver):
                     self._held_back = [event.leftover] if event.leftover else []
                     self._admit(event)
                 case Rejected():
+                    if event.user:
+                        self._call_it(user=event.user)
                     self._reject(event.error)
                 case Closed():
                     self._close()

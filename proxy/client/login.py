@@ -78,9 +78,10 @@ class Authenticated:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """Send this error and close."""
+    """Send this error and close; `user` is whom the client said it is, proven or not, "" if it did not come that far."""
 
     error: ProxyError
+    user: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,7 @@ class ClientLogin:
         self._is_tls = False
         self._channel_binding: bytes | None = None
         self._attempt: _Attempt  # from the startup message on
+        self._user = ""
         self._mechanism = ""
 
     def receive(self, data: bytes) -> list[LoginEvent]:
@@ -163,7 +165,7 @@ class ClientLogin:
         except ProxyError as error:
             # Nor its traceback: the frames know this error, too, and the garbage collector would have to find out.
             error.__traceback__ = error.__context__ = None
-            events += self._done(Rejected(error))
+            events += self._done(Rejected(error, self._user))
         return events
 
     def tls_started(self, channel_binding: bytes | None) -> None:
@@ -242,6 +244,7 @@ class ClientLogin:
                 "this proxy accepts TLS connections only", hint="Connect with sslmode=require, or a stronger one."
             )
         self._attempt = self._begin(read_startup(message))
+        self._user = self._attempt.user
         self._state = _State.SASL_MECHANISM
         offer = backend.authentication_sasl(self._attempt.scram.mechanisms)
         return [Send((negotiation(message) or b"") + offer)]
@@ -320,7 +323,7 @@ class ClientLogin:
         try:
             tenant_id = resolve_tenant(attempt.startup, identity, attempt.user_tenant, self._tenant_settings)
         except ProxyError as error:
-            return Rejected(error)
+            return Rejected(error, attempt.user)
         startup = without_tenant_settings(attempt.startup, self._tenant_settings)
         return Authenticated(attempt.user, identity, startup, tenant_id, self._buffer)
 

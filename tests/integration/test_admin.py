@@ -202,11 +202,13 @@ def test_the_log_says_who_was_refused_and_why_and_never_a_secret(pg18: TestClust
             proxy.dsn("acme", "nobody") | {"password": "guess-two"},
             proxy.dsn("nosuch"),
             proxy.dsn("acme", "initech"),
+            proxy.dsn("", "app"),
         ):
             with pytest.raises(psycopg.OperationalError):
                 psycopg.connect(**dsn)
-        refused = eventually(lambda: lines if len(lines := proxy.events("login refused")) == 4 else [])
-        assert [line["sqlstate"] for line in refused] == ["28P01", "28P01", "28000", "28000"]
+        refused = eventually(lambda: lines if len(lines := proxy.events("login refused")) == 5 else [])
+        assert [line["sqlstate"] for line in refused] == ["28P01", "28P01", "28000", "28000", "28000"]
+        assert [line["user"] for line in refused] == ["app", "nobody.acme", "app", "initech", "app"]
         assert [line.get("cause") for line in refused[:2]] == ["wrong password", "no such user"]
         assert all(line["audit"] == "login_refused" and line["client"].startswith("127.0.0.1:") for line in refused)
         with connect(proxy) as client:
