@@ -46,7 +46,7 @@ def _options(
 def serve(config: ConfigOption) -> None:
     """Run the proxy. SIGHUP reloads, SIGTERM lets running transactions end, SIGINT stops at once.
 
-    Exit codes: 0 stopped by a signal, 2 the configuration can not be used.
+    Exit codes: 0 stopped by a signal, 2 the configuration can not be used, or a port is taken.
     """
     from proxy.app.loop import run, settle
     from proxy.app.worker_link import LINE_VARIABLE
@@ -84,9 +84,12 @@ def serve(config: ConfigOption) -> None:
 @app.command()
 def check(
     config: ConfigOption,
-    connect: Annotated[bool, typer.Option("--connect", help="Also log in to every cluster.")] = False,
+    connect: Annotated[
+        bool,
+        typer.Option("--connect", help="Also log in to every cluster, and look for the tenants' schemas and roles."),
+    ] = False,
 ) -> None:
-    """Check the configuration: exit code 0 if it is good, 1 if a cluster can not be logged in to, 2 if it is not."""
+    """Check the configuration. Exit codes: 0 it is good, 1 a cluster or a schema can not be used, 2 it is wrong."""
     from proxy.app.probe import login_report
     from proxy.cli.check import ClusterReport, run_check
     from proxy.settings.model import Settings

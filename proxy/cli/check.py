@@ -1,4 +1,5 @@
-"""`gatehouse check`: is the configuration good, and, with `--connect`, do the clusters let Gatehouse in?
+"""`gatehouse check`: is the configuration good, and, with `--connect`, do the clusters let Gatehouse in, and have what
+the tenants need?
 
 How to connect is the caller's: this module only reports. Exit codes: 0 good, 1 a cluster refused, 2 not usable.
 """
@@ -28,7 +29,7 @@ EXIT_CONFIG: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class ClusterReport:
-    """What came of a login to one host; `detail` says which version answered, or why it failed."""
+    """What came of a login to one host; `detail` says which version answered, why it failed, or what is not there."""
 
     cluster: str
     host: str

@@ -230,11 +230,14 @@ class PlacementEntry:
         description="the database; with the model database no other tenant may use it", examples=["saas"]
     )
     schema: Identifier | None = Field(
-        default=None, description="the tenant's schema; for the model schema, and needed there"
+        default=None,
+        description="the tenant's schema; for the model schema, and needed there; PostgreSQL does not say when it is missing, "
+        "but gatehouse check --connect does",
     )
     role: RoleName | None = Field(
         default=None,
-        description="role taken on in every transaction; for the model schema, where grants keep tenants apart",
+        description="role taken on in every transaction; for the model schema, where its grants keep tenants apart; without "
+        "one the cluster's user needs the grants",
     )
 
 

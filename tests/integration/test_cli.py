@@ -96,6 +96,28 @@ def test_check_reports_clusters_that_do_not_let_it_in(
     assert config.password not in done.output
 
 
+def test_check_looks_for_the_schemas_and_roles_of_tenants(config: ProxyUnderTest) -> None:
+    def place(schema: str, **role: str) -> dict[str, Any]:
+        return {"placement": {"model": "schema", "cluster": "main", "database": "saas", "schema": schema, **role}}
+
+    tenants = {
+        "globex": None,
+        "roleless": place("tenant_globex"),
+        "gone": place("tenant_gone"),
+        "other": place("tenant_other", role="tenant_other_role"),
+        "owner": place("tenant_owner", role="gatehouse_owner"),
+    }
+    config.write({"tenants": tenants, "users": {"globex": None}})
+    done = gatehouse("check", "--config", str(config.config_path), "--connect")
+    assert done.exit_code == 1
+    where = f"FAILED: main 127.0.0.1:{config.cluster.port}: database saas: tenant"
+    assert f'{where} "roleless": "gatehouse" has no USAGE on the schema "tenant_globex"' in done.output
+    assert f'{where} "gone": the schema "tenant_gone" does not exist' in done.output
+    assert f'{where} "other": the role "tenant_other_role" does not exist' in done.output
+    assert f'{where} "owner": the login "gatehouse" can not become the role "gatehouse_owner"' in done.output
+    assert done.output.count("FAILED") == 4
+
+
 def test_serve_refuses_a_bad_file(config: ProxyUnderTest) -> None:
     config.config_path.write_text("clusters: {main: {hosts: [127.0.0.1:5432]}}\nlisten: {port: 70000}\n")
     done = gatehouse("serve", "--config", str(config.config_path))
