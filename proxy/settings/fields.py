@@ -116,7 +116,7 @@ def _kind(schema: dict[str, Any]) -> str:
         case {"enum": [*others, last]}:
             return f"{', '.join(map(str, others))} or {last}"
         case {"const": only}:
-            return '"*" or list' if only == "*" else str(only)
+            return f'"{only}"' if only == "*" else str(only)
         case {"pattern": str(pattern)}:
             return "size" if "bB" in pattern else "duration"
         case {"format": "path"}:

@@ -71,7 +71,7 @@ class Cluster(Section):
 
     hosts: tuple[Address, ...] = Field(
         min_length=1,
-        description="host:port, [IPv6]:port or /directory:port; tried in this order until one accepts",
+        description="host:port, [IPv6]:port or /directory:port, port 5432 if there is none; tried in this order until one accepts",
         examples=[["127.0.0.1:5432"]],
     )
     user: Login = Field(

@@ -27,10 +27,11 @@ _INTRODUCTION: Final = f"""\
 `gatehouse serve --config FILE` reads one YAML file, and the tenants file it names, if it names one.
 `gatehouse check --config FILE` lists everything that is wrong with them, with file, line and column, and exits with 2.
 A running proxy reads its files again on SIGHUP and when they change; files with problems are reported and change
-nothing. `listen`, `endpoints`, `http`, `workers` and `context` are read at start only; files that do not go together
-with those that are in force until then, as a tenant's schema that is one of the old `shared_schemas`, change nothing
-either. What a client may do and how long counts for clients that are there as well, but for the pool mode, which a
-client keeps for as long as it stays.
+nothing. `listen`, `endpoints`, `http`, `workers`, `context`, `log.format` and `log.level` are read at start only: a change
+is taken over by a restart, and the log says so. Files that do not go together with what is in force until then, such as
+one with a tenant's schema that is one of the old `shared_schemas`, change nothing either. What a client may do, and for
+how long, holds for clients that are already there as well, except for the pool mode, which a client keeps for as long as
+it stays.
 
 `config/gatehouse.yaml` is a file to start from, `config/full.yaml` one with every key. This page and that file are
 written from the program by `{REGENERATE}`.
