@@ -219,8 +219,9 @@ def _check_workers(settings: Settings) -> Iterator[Finding]:
     ]
     for path, limit in shared:
         if limit < workers:
-            message = f"must not be less than workers, which is {workers}: it is {limit}, and each worker needs one"
-            yield Finding(path, message, f"Raise {path[-1]}, or run fewer workers.")
+            key = path[-1]
+            message = f"must not be less than workers, which is {workers}: {key} is {limit}, and each worker needs one"
+            yield Finding(path, message, f"Raise {key}, or run fewer workers.")
 
 
 def _check_tls(settings: Settings) -> Iterator[Finding]:

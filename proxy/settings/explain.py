@@ -61,7 +61,10 @@ def suggest(word: str, candidates: Iterable[str]) -> str | None:
     close = difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)
     if close:
         return f'Did you mean "{close[0]}"?'
-    return f"There is {', '.join(sorted(names))}." if 0 < len(names) <= 12 else None
+    if not 0 < len(names) <= 12:
+        return None
+    *others, last = sorted(names)
+    return f"There are {', '.join(others)} and {last}." if others else f"There is only {last}."
 
 
 def _finding(error: ErrorDetails) -> Finding:
@@ -70,7 +73,7 @@ def _finding(error: ErrorDetails) -> Finding:
         return Finding(path[:-1], *_invalid(error), at_key=True)
     match kind:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            return _unknown_key(path)
+            return _unknown_key(path, error["input"])
         case "missing":
             return Finding(path[:-1], f'"{path[-1]}" is missing', at_key=True)
         case "value_error":
@@ -83,8 +86,11 @@ def _invalid(error: ErrorDetails) -> tuple[str, str | None]:
     return (str(cause), cause.hint) if isinstance(cause, Invalid) else (_text(error["msg"]), None)
 
 
-def _unknown_key(path: KeyPath) -> Finding:
+def _unknown_key(path: KeyPath, value: Any) -> Finding:
     word = str(path[-1])
+    if len(path) == 1 and isinstance(value, dict) and "placement" in value:
+        hint = "A tenant stands below tenants, or in the file that tenants_file names."
+        return Finding(path, f'unknown key "{word[:64]}"', hint, at_key=True)
     if path in _PLANNED:
         return Finding(path, f'"{word}" is unknown: {_PLANNED[path]}', at_key=True)
     if _is_in_secret(path[:-1]):
@@ -116,6 +122,8 @@ def _value_hint(error: ErrorDetails) -> str | None:
     value = error["input"]
     if error["type"] == "string_type" and isinstance(value, bool | int | float):
         return "Quote it."
+    if error["type"] == "tuple_type" and isinstance(value, str):
+        return "Put it in brackets: […]."
     if error["type"] == "bool_type" and value in ("yes", "no", "on", "off"):
         return f"Write {'true' if value in ('yes', 'on') else 'false'}."
     if error["type"] == "literal_error" and isinstance(value, str):

@@ -40,7 +40,11 @@ def parse_host_port(text: str) -> HostPort:
     """Read one address; the port is 5432 where none is given. Raises Invalid."""
     match = _HOST_PORT.fullmatch(text)
     if match is None:
-        hint = "Put an IPv6 address in brackets: [::1]:5432." if text.count(":") > 1 else _HINT
+        hint = _HINT
+        if "://" in text:
+            hint = "Write host:port alone; the login's name and password have keys of their own."
+        elif text.count(":") > 1:
+            hint = "Put an IPv6 address in brackets: [::1]:5432."
         raise Invalid(f'"{text[:80]}" is not the address of a server', hint)
     port = int(match["port"] or DEFAULT_PORT)
     if not 1 <= port <= 65535:

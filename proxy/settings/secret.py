@@ -50,8 +50,7 @@ class Secret(BaseModel):
         if scram is not None and not is_verifier(scram):
             raise Invalid(
                 "this is not a SCRAM verifier",
-                "It has the form SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey; "
-                "SELECT rolpassword FROM pg_authid shows PostgreSQL's own.",
+                "Copy the whole of it, in quotes, as PostgreSQL's SELECT rolpassword FROM pg_authid shows it.",
             )
         return scram
 

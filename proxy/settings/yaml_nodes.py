@@ -181,6 +181,10 @@ def _syntax(error: yaml.MarkedYAMLError) -> str:
     if isinstance(error, ComposerError) and "alias" in problem:
         # Its text holds the alias' name, which may be a password that begins with *.
         return "YAML: this alias stands for nothing; quote text that begins with *"
+    if "alphabetic or numeric" in problem:
+        return "YAML: text that begins with * or & must be quoted"
+    if r"found character '\t'" in problem:
+        return "YAML: a tab can not stand here; indent with spaces"
     if "cannot start any token" in problem:
         return "YAML: text that begins with this character must be quoted"
     if "mapping values are not allowed" in problem:

@@ -42,6 +42,16 @@ def test_secrets_and_files_that_are_not_there_are_warned_about(
     assert "s3cret" not in errors
 
 
+def test_the_hint_about_a_verifier_is_not_taken_for_one(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config.write_text(config.read_text().replace("{file: app.pw}", "{scram: x}"))
+    assert run_check(config, connect=False) == 2
+    errors = capsys.readouterr().err
+    assert "this is not a SCRAM verifier" in errors
+    hint = errors[errors.index("hint:") :]
+    assert "pg_authid" in hint
+    assert "***" not in hint
+
+
 def test_tls_files_that_serve_would_refuse_are_warned_about(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (config.parent / "gone.crt").write_text("no certificate")
     (config.parent / "own.key").write_text("no key")

@@ -12,7 +12,7 @@ from tests.unit.settings.conftest import Complain
     [
         ("pool: {sise: 3}", 'unknown key "sise"', 'Did you mean "size"?'),
         ("pol: {size: 3}", 'unknown key "pol"', 'Did you mean "pool"?'),
-        ("log: {colour: x}", 'unknown key "colour"', "There is connections, format, level."),
+        ("log: {colour: x}", 'unknown key "colour"', "There are connections, format and level."),
         ("pool: {wait_timeout_s: 3s}", 'unknown key "wait_timeout_s"', 'Did you mean "wait_timeout"?'),
         ("jwt: {issuer: x}", '"jwt" is unknown: logins by token are not available yet', None),
         ("pool: {size: yes}", 'expected a whole number, found "yes"', None),
@@ -22,6 +22,8 @@ from tests.unit.settings.conftest import Complain
         ("pool: {trusted: 1}", "expected true or false, found 1", None),
         ("pool: {wait_timeout: 15}", "the duration 15 has no unit", "Write a number with a unit, ms, s, m, h or d"),
         ("pool: {wait_timeout: 15 min}", '"min" is not a unit of time', "Write a number with a unit"),
+        ("clusters: {main: {user: g, hosts: h}}", 'expected a list, found "h"', "Put it in brackets: […]."),
+        ("acme: {placement: {model: shared}}", 'unknown key "acme"', "A tenant stands below tenants, or in the file"),
         ("pool: [1]", "expected a mapping, found a list", None),
         ("listen: {port: 70000}", "must be at most 65535", None),
         ("listen: {host: 127}", "expected text, found 127", "Quote it."),

@@ -42,6 +42,13 @@ def test_anything_else_is_refused(text: str) -> None:
         parse_host_port(text)
 
 
+def test_a_dsn_is_told_what_belongs_there() -> None:
+    with pytest.raises(Invalid) as caught:
+        parse_host_port("postgresql://gatehouse:pw@db1:5432/saas")
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("Write host:port alone")
+
+
 def test_an_ipv6_address_without_brackets_is_told_what_is_missing() -> None:
     with pytest.raises(Invalid) as caught:
         parse_host_port("::1")

@@ -61,6 +61,8 @@ def test_a_duplicate_key_is_a_problem_and_says_where_the_first_is() -> None:
         ("a: !!int x", "f.yaml:1:4: this tag can not be used here"),
         ("{[a]: 1}", "f.yaml:1:2: a key must be plain text"),
         ("a: *x", "f.yaml:1:4: YAML: this alias stands for nothing; quote text that begins with *"),
+        ("a: *\n", "f.yaml:1:5: YAML: text that begins with * or & must be quoted"),
+        ("a:\n\tb: 1", "f.yaml:2:1: YAML: a tab can not stand here; indent with spaces"),
         ("a: @x", "f.yaml:1:4: YAML: text that begins with this character must be quoted"),
         ("a: b: c", "f.yaml:1:5: YAML: a colon is not allowed here"),
         ("a: 1\n---\nb: 2", "f.yaml:2:1: YAML: a second document begins here"),
