@@ -135,13 +135,11 @@ def _pools(parts: Iterable[PoolSnapshot]) -> Iterator[PoolSnapshot]:
         same.setdefault((pool.cluster, pool.database, pool.user, pool.mode), []).append(pool)
     for key, pools in same.items():
         sums = {name: sum(getattr(pool, name) for pool in pools) for name in (*_POOL_GAUGES, *_POOL_COUNTERS)}
-        traffic = [pool.traffic for pool in pools if pool.traffic is not None]
         yield PoolSnapshot(
             *key,
             **sums,
             maxwait_seconds=max(pool.maxwait_seconds for pool in pools),
             closed=_added(pool.closed for pool in pools),
-            traffic=_traffic("", traffic) if traffic else None,
         )
 
 

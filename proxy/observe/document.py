@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from proxy.observe.counters import QUERY_SECONDS, WAIT_SECONDS
-from proxy.observe.families import POOL_TRAFFIC, POOLS, PROCESS, TENANT_CLIENTS, TENANTS, WORKERS
+from proxy.observe.families import POOLS, PROCESS, TENANT_CLIENTS, TENANTS, WORKERS
 from proxy.observe.family import Family
 from proxy.observe.tenant_families import OTHER_TENANTS
 
@@ -21,9 +21,10 @@ asks for it. This page is written by `python -m proxy.observe.document`.
 
 Where a family means what PgBouncer's column means, its name is that of the PgBouncer exporter with `gatehouse_` for
 `pgbouncer_`, so that a dashboard needs one replacement; pools have the labels `cluster`, `database`,
-`user` and `mode` (`transaction`, which is statement mode as well, or `session`).
+`user` and `mode` (`transaction`, which is statement mode as well, or `session`). What PgBouncer counts in its `stats` is
+counted by tenant here, so those families have names of their own.
 
-At most 1,000 tenants (`max_tenant_labels`) have series of their own: the first to appear since the start. All others
+At most 1,000 tenants have series of their own: the first to appear since the start. All others
 are summed up in `tenant="{OTHER_TENANTS}"`, per placement, so that totals stay true. A tenant that moves to another
 placement begins a new series; the old one keeps its last value until the next start.
 
@@ -32,8 +33,7 @@ Alert rules and a scrape configuration are in `deploy/prometheus/`.
 
 _SECTIONS: Final[tuple[tuple[str, str, tuple[Family[Any], ...]], ...]] = (
     ("Process", "", PROCESS),
-    ("Pools", "One pool per login on a cluster: labels `cluster`, `database`, `user`.", POOLS),
-    ("Traffic by pool", "For pools that count their traffic.", POOL_TRAFFIC),
+    ("Pools", "One pool per database and login of a cluster, and one more for its clients in session mode.", POOLS),
     ("Tenants", "Labels `tenant` and `placement` (`shared`, `schema` or `database`).", (*TENANTS, TENANT_CLIENTS)),
     (
         "Workers",

@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from proxy.observe.family import Family
-from proxy.observe.pool_families import POOL_TRAFFIC, POOLS
+from proxy.observe.pool_families import POOLS
 from proxy.observe.process_families import PROCESS, WORKERS
 from proxy.observe.tenant_families import TENANT_CLIENTS, TENANTS
 
-__all__ = ["FAMILIES", "POOLS", "POOL_TRAFFIC", "PROCESS", "TENANTS", "TENANT_CLIENTS", "WORKERS"]
+__all__ = ["FAMILIES", "POOLS", "PROCESS", "TENANTS", "TENANT_CLIENTS", "WORKERS"]
 
-FAMILIES: Final[tuple[Family[Any], ...]] = (*PROCESS, *POOLS, *POOL_TRAFFIC, *TENANTS, TENANT_CLIENTS, *WORKERS)
+FAMILIES: Final[tuple[Family[Any], ...]] = (*PROCESS, *POOLS, *TENANTS, TENANT_CLIENTS, *WORKERS)
 """All of them, in the order in which they are exposed."""

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from proxy.observe.counters import TrafficStats
-
 ClientState = Literal["active", "waiting", "idle", "login"]
 CLIENT_STATES: tuple[ClientState, ...] = ("active", "waiting", "idle", "login")
 
@@ -61,7 +59,6 @@ class PoolSnapshot:
     resets_total: int = 0
     reset_failures_total: int = 0
     connect_errors_total: int = 0
-    traffic: TrafficStats | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from proxy.observe.counters import HistogramSnapshot, ProxyStats, TrafficStats
-from proxy.observe.families import POOL_TRAFFIC, POOLS, PROCESS, TENANT_CLIENTS, TENANTS, WORKERS
+from proxy.observe.families import POOLS, PROCESS, TENANT_CLIENTS, TENANTS, WORKERS
 from proxy.observe.family import Family, FamilyType, Owner, Value
 from proxy.observe.gauges import (
     ClientCount,
@@ -68,8 +68,6 @@ class Scrape:
         yield from _families(PROCESS, [((), self.process)])
         keys = [(pool.cluster, pool.database, pool.user, pool.mode) for pool in self.pools]
         yield from _families(POOLS, list(zip(keys, self.pools, strict=True)))
-        traffic = [(key, pool.traffic) for key, pool in zip(keys, self.pools, strict=True) if pool.traffic is not None]
-        yield from _families(POOL_TRAFFIC, traffic)
         names = self._labels()
         yield from _families(TENANTS, list(self._tenants(names)))
         yield from _families((TENANT_CLIENTS,), list(self._tenant_clients(names)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from proxy.observe.counters import TrafficStats
 from proxy.observe.family import Family, FamilyType
 from proxy.observe.gauges import PoolSnapshot
 
@@ -148,63 +147,3 @@ POOLS: Final[tuple[Family[PoolSnapshot], ...]] = (
     ),
 )
 """Read from every pool."""
-
-POOL_TRAFFIC: Final[tuple[Family[TrafficStats], ...]] = (
-    Family(
-        "gatehouse_stats_queries_pooled_total",
-        _C,
-        _POOL,
-        "Queries that went through the pool.",
-        lambda traffic: traffic.queries,
-        "stats.total_query_count",
-    ),
-    Family(
-        "gatehouse_stats_sql_transactions_pooled_total",
-        _C,
-        _POOL,
-        "Transactions that went through the pool.",
-        lambda traffic: traffic.transactions,
-        "stats.total_xact_count",
-    ),
-    Family(
-        "gatehouse_stats_queries_duration_seconds_total",
-        _C,
-        _POOL,
-        "Time servers of the pool spent on queries.",
-        lambda traffic: traffic.query_seconds.sum,
-        "stats.total_query_time",
-    ),
-    Family(
-        "gatehouse_stats_server_in_transaction_seconds_total",
-        _C,
-        _POOL,
-        "Time servers of the pool were lent, idle in transaction included.",
-        lambda traffic: traffic.transaction_seconds,
-        "stats.total_xact_time",
-    ),
-    Family(
-        "gatehouse_stats_client_wait_seconds_total",
-        _C,
-        _POOL,
-        "Time clients waited for a server of the pool.",
-        lambda traffic: traffic.wait_seconds.sum,
-        "stats.total_wait_time",
-    ),
-    Family(
-        "gatehouse_stats_received_bytes_total",
-        _C,
-        _POOL,
-        "Bytes received from clients of the pool.",
-        lambda traffic: traffic.received_bytes,
-        "stats.total_received",
-    ),
-    Family(
-        "gatehouse_stats_sent_bytes_total",
-        _C,
-        _POOL,
-        "Bytes sent to clients of the pool.",
-        lambda traffic: traffic.sent_bytes,
-        "stats.total_sent",
-    ),
-)
-"""Read from the pools that count their traffic."""

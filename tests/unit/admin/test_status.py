@@ -126,9 +126,7 @@ def test_a_tenants_clients_are_shown_by_state() -> None:
 def test_the_document_is_json() -> None:
     view, window = View(), RateWindow()
     view.stats.tenant("acme", "shared").queries = 3
-    view.gauges.pool_snapshots = [
-        PoolSnapshot("main", "saas", "u", closed={"idle": 1}, traffic=view.stats.tenants["acme"])
-    ]
+    view.gauges.pool_snapshots = [PoolSnapshot("main", "saas", "u", closed={"idle": 1})]
     look(view, window)
     document = json.loads(json.dumps(look(view, window, at=1.0).as_json()))
     assert document["tenants"][0]["total"]["queries"] == 3

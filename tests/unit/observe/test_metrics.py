@@ -6,7 +6,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from proxy.errors import ContextProtected, TenantUnknown
-from proxy.observe.counters import ProxyStats, TrafficStats
+from proxy.observe.counters import ProxyStats
 from proxy.observe.families import FAMILIES, WORKERS
 from proxy.observe.gauges import ClientCount, ConfigSnapshot, PoolSnapshot, RegistrySnapshot
 from proxy.observe.metrics import GatehouseCollector, render
@@ -39,7 +39,7 @@ def busy() -> tuple[ProxyStats, Gauges]:
     stats.count_refused_login(TenantUnknown("no"))
     stats.count_error(ContextProtected("no"))
     pool = PoolSnapshot(
-        "main", "saas", "gatehouse", cl_waiting=3, sv_active=2, max_size=20, closed={"idle": 4, "age": 1}, traffic=acme
+        "main", "saas", "gatehouse", cl_waiting=3, sv_active=2, max_size=20, closed={"idle": 4, "age": 1}
     )
     clients = [ClientCount("acme", "active", 2), ClientCount("acme", "idle", 5), ClientCount("", "login", 1)]
     return stats, Gauges(clients, [pool], RegistrySnapshot(hits=9), ConfigSnapshot(1_700_000_000.0, reloads_ok=2))
@@ -57,7 +57,6 @@ def test_pool_and_tenant_values_carry_their_labels() -> None:
     pool = {"cluster": "main", "database": "saas", "user": "gatehouse", "mode": "transaction"}
     assert value(samples, "gatehouse_pools_client_waiting_connections", **pool) == 3
     assert value(samples, "gatehouse_pools_server_closed_total", reason="idle", **pool) == 4
-    assert value(samples, "gatehouse_stats_queries_pooled_total", **pool) == 7
     assert value(samples, "gatehouse_tenant_queries_total", tenant="acme", placement="shared") == 7
     assert value(samples, "gatehouse_logins_refused_total", reason="tenant_unknown") == 1
     assert value(samples, "gatehouse_errors_total", kind="guard") == 1
@@ -108,13 +107,8 @@ def test_a_tenant_with_a_label_keeps_it_when_it_moves() -> None:
     assert value(samples, "gatehouse_tenant_queries_total", tenant="acme", placement="schema") == 2
 
 
-def test_pools_that_do_not_count_traffic_have_no_traffic_families() -> None:
-    samples = scraped(ProxyStats(), Gauges(pool_snapshots=[PoolSnapshot("main", "saas", "gatehouse")]))
-    assert not any(name.startswith("gatehouse_stats_") for name, _ in samples)
-
-
 def test_label_values_are_escaped() -> None:
-    pool = PoolSnapshot("main", 'a"b\\c\nd', "gatehouse", traffic=TrafficStats())
+    pool = PoolSnapshot("main", 'a"b\\c\nd', "gatehouse")
     samples = scraped(ProxyStats(), Gauges(pool_snapshots=[pool]))
     labels = {"cluster": "main", "database": 'a"b\\c\nd', "user": "gatehouse", "mode": "transaction"}
     assert value(samples, "gatehouse_databases_pool_size", **labels) == 0
