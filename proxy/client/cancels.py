@@ -35,7 +35,10 @@ def cancel_as_asked(client: ClientConnection, done: Callable[[], None]) -> None:
 
 def cancel_overdue(client: ClientConnection, session: Session, server: ServerConnection) -> None:
     """Cancel a query that has reached its limit."""
-    error = QueryTimeout("canceling statement due to query timeout")
+    error = QueryTimeout(
+        "canceling statement due to query timeout",
+        hint=f"A query may take {session.limits.query_timeout_s:g} s: see query_timeout.",
+    )
     client.report(error)
     server.ledger.cancel_error = error
     # The query may end by itself meanwhile, and what the client asks then, or has asked already, must not be hit.

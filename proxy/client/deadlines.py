@@ -108,7 +108,10 @@ def farewell(deadline: Deadline, pinned: str) -> ProxyError:
                 hint=f"The server was kept for what the session holds ({pinned}): see pin_timeout, or use a session endpoint.",
             )
         case Limit.IDLE:
-            return IdleTimeout(f"terminating connection after {after} of inactivity")
+            return IdleTimeout(
+                f"terminating connection after {after} of inactivity",
+                hint="Connect again: see client_idle_timeout.",
+            )
 
 
 def _running(now: Situation, limits: SessionLimits, cancel_timeout_s: float) -> list[tuple[float, float, Limit]]:

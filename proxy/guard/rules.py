@@ -174,7 +174,7 @@ def _judge_command(statement: Statement, policy: GuardPolicy, is_alone: bool) ->
     if statement.pin and policy.session_state_refused:
         return FeatureRefused(
             f"a pooled connection can not keep this: {statement.pin}",
-            hint="It outlives the transaction. Use the session endpoint or a direct connection to PostgreSQL.",
+            hint="It outlives the transaction. Use a session endpoint or a direct connection to PostgreSQL.",
         )
     return None
 

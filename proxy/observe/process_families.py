@@ -160,7 +160,7 @@ WORKERS: Final[tuple[Family[WorkersSnapshot], ...]] = (
         "gatehouse_workers",
         _G,
         ("state",),
-        "Processes by state: starting, ready, stopping, or waiting to be started again.",
+        "Processes by state: starting, ready, stopping, or restarting (ended, and about to be started again).",
         lambda workers: workers.states,
     ),
     Family(

@@ -223,7 +223,9 @@ class Connector:
             return self._password()
         except ConfigError as error:
             raise ServerLoginFailed(
-                "the proxy's own password can not be read", hint="See the log of the proxy.", reason=error.message
+                "the proxy's own password can not be read",
+                hint="Gatehouse's log says where it should be, and why it can not be read.",
+                reason=error.message,
             ) from None
 
     async def _cancel(self, host: HostPort, pid: int, key: bytes) -> bool:

@@ -192,7 +192,11 @@ class ServerLogin:
         elif sqlstate == _TOO_MANY_CONNECTIONS:
             error = ServerLoginFailed("server has no connections left", hint="Try again in a moment.", **log)
         else:
-            error = ServerLoginFailed("server refused the proxy's login", hint="See the log of the proxy.", **log)
+            error = ServerLoginFailed(
+                "server refused the proxy's login",
+                hint="It is not your own login that was refused: see Gatehouse's log.",
+                **log,
+            )
         return self._failed(error, sqlstate)
 
     # --- authentication

@@ -116,6 +116,7 @@ def test_a_query_that_takes_too_long_is_cancelled_and_the_client_goes_on(
             client.execute("SELECT pg_sleep(30)")
         assert time.monotonic() - began > 0.9
         assert cancelled.value.diag.message_primary == "canceling statement due to query timeout"
+        assert cancelled.value.diag.message_hint == "A query may take 1 s: see query_timeout."
         assert cancelled.value.diag.severity == "ERROR"
         assert running(proxy) == []
         assert value(client, "SELECT count(*) FROM orders") == 3
