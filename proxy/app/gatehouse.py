@@ -62,12 +62,19 @@ _TENANTS_PER_TURN: Final = 2000
 class Gatehouse:
     """One proxy process.
 
-    `config_path` is what a reload reads; without it there is none. A worker, one of several processes, has a `place`
-    among them: its settings are its share, and it leaves the HTTP endpoint to the supervisor. Raises ConfigError from
-    `start` for an address that can not be had and for secrets and files that can not be read.
+    `config_path` is what a reload reads; without it there is none. `read_at_ns` is for the Reloader. A worker, one of
+    several processes, has a `place` among them: its settings are its share, and it leaves the HTTP endpoint to the
+    supervisor. Raises ConfigError from `start` for an address that can not be had and for secrets and files that can not
+    be read.
     """
 
-    def __init__(self, settings: Settings, config_path: Path | None = None, place: Place | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config_path: Path | None = None,
+        place: Place | None = None,
+        read_at_ns: int | None = None,
+    ) -> None:
         self.settings = settings
         self._place = place
         self._log: FilteringBoundLogger = structlog.get_logger()
@@ -81,7 +88,7 @@ class Gatehouse:
         self._registry = assembly.tenant_registry(settings, self._source)
         self._reloads = ReloadRecord()
         self._reloader = (
-            Reloader(config_path, lambda: (self.settings, self._users), self.apply, self._reloads, self._log)
+            Reloader(config_path, lambda: (self.settings, self._users), self.apply, self._reloads, self._log, read_at_ns)
             if config_path
             else None
         )

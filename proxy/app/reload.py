@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Final
@@ -25,6 +25,8 @@ from proxy.settings.model import Settings
 _NOT_RELOADED: Final = "configuration not reloaded; the old one stays in force"
 _STEP_MS: Final = 100
 _LOOK_MS: Final = 1000
+_TICK_NS: Final = 20_000_000
+"""A file's time of change may lie this much before the clock's: the kernel takes it from its last tick."""
 _TURN_S: Final = 0.0005
 _PAUSE_S: Final = 0.00005
 
@@ -47,6 +49,15 @@ def _state(file: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
+def _changed_since(files: Iterable[Path], time_ns: int) -> bool:
+    """By the time of change of their inodes, for a file that was renamed to its place may have been written before."""
+    for file in files:
+        with contextlib.suppress(OSError):
+            if file.stat().st_ctime_ns >= time_ns:
+                return True
+    return False
+
+
 class _Turns:
     """Called often, lets the other threads have the interpreter when it has been this one's for `_TURN_S`.
 
@@ -66,7 +77,8 @@ class Reloader:
     """Watches the configuration's files, and loads when asked.
 
     `in_force` gives the settings that others are compared with, and their users. `apply` takes over others, in which what
-    needs a restart is as it was, how the file differs, and the users.
+    needs a restart is as it was, how the file differs, and the users. `read_at_ns` is when the first settings began to be
+    read: what changed between then and `start` is loaded. None: nothing can have.
     """
 
     def __init__(
@@ -76,8 +88,10 @@ class Reloader:
         apply: Callable[[Settings, Changes, ConfiguredUsers], None],
         record: ReloadRecord,
         log: FilteringBoundLogger,
+        read_at_ns: int | None = None,
     ) -> None:
         self._path = path
+        self._read_at_ns = read_at_ns
         self._in_force = in_force
         self._apply = apply
         self._record = record
@@ -91,6 +105,8 @@ class Reloader:
     def start(self) -> None:
         """Begin to watch the files that the settings came from."""
         self._remember(self._in_force()[0])
+        if self._read_at_ns is not None and _changed_since(self._files, self._read_at_ns - _TICK_NS):
+            self.request()
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self._work()), loop.create_task(self._watch())]
 

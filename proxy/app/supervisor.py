@@ -46,7 +46,7 @@ _KILL_S: Final = 10.0
 class Supervisor:
     """The workers of one configuration; `command` starts one. Raises ConfigError from `start`, as Gatehouse does."""
 
-    def __init__(self, settings: Settings, config_path: Path, command: list[str]) -> None:
+    def __init__(self, settings: Settings, config_path: Path, command: list[str], read_at_ns: int) -> None:
         self._settings = settings
         self._command = command
         self._log: FilteringBoundLogger = structlog.get_logger()
@@ -56,7 +56,7 @@ class Supervisor:
         self._sockets = SharedSockets(settings)
         self._reloads = ReloadRecord()
         self._reloader = Reloader(
-            config_path, lambda: (self._settings, self._users), self._apply, self._reloads, self._log
+            config_path, lambda: (self._settings, self._users), self._apply, self._reloads, self._log, read_at_ns
         )
         self._workers = [WorkerProcess(index, command, self._log, self._refused) for index in range(settings.workers)]
         self._told_again: set[int] = set()  # workers that will be, soon

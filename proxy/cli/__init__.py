@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +57,7 @@ def serve(config: ConfigOption) -> None:
     async def main() -> None:
         from proxy.app.gatehouse import Gatehouse
 
-        gatehouse = Gatehouse(settings, config.absolute())
+        gatehouse = Gatehouse(settings, config.absolute(), read_at_ns=read_at_ns)
         gatehouse.heed_signals()
         await gatehouse.start()
         settle()
@@ -65,13 +66,15 @@ def serve(config: ConfigOption) -> None:
     async def supervise() -> int:
         from proxy.app.supervisor import Supervisor
 
-        return await Supervisor(settings, config.absolute(), [sys.executable, *sys.orig_argv[1:]]).run()
+        command = [sys.executable, *sys.orig_argv[1:]]
+        return await Supervisor(settings, config.absolute(), command, read_at_ns).run()
 
     try:
         if line := os.environ.pop(LINE_VARIABLE, None):
             from proxy.app.worker import work
 
             return run(work(int(line)))
+        read_at_ns = time.time_ns()
         settings = load_settings(config)
         logs.configure(settings.log.format, settings.log.level)
         if settings.workers > 1:
