@@ -88,7 +88,9 @@ class Gatehouse:
         self._registry = assembly.tenant_registry(settings, self._source)
         self._reloads = ReloadRecord()
         self._reloader = (
-            Reloader(config_path, lambda: (self.settings, self._users), self.apply, self._reloads, self._log, read_at_ns)
+            Reloader(
+                config_path, lambda: (self.settings, self._users), self.apply, self._reloads, self._log, read_at_ns
+            )
             if config_path
             else None
         )
