@@ -15,7 +15,7 @@ from proxy.cli.demo.binaries import PostgresBinaries
 from proxy.observe import logs
 from tests.crowd.comparing import compare_seed, shrink
 from tests.crowd.world import SETTINGS, World, world
-from tests.support.postgres import ClusterWorkshop, TestCluster
+from tests.support.postgres import ClusterWorkshop, TestCluster, system_binaries
 
 MOST_FINDINGS = 20
 
@@ -49,12 +49,21 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="for how long")
     parser.add_argument("--seed", type=int, default=int(time.time()), help="where to begin (default: the time)")
     parser.add_argument("--acts", type=int, default=10, help="about how much each client does")
+    parser.add_argument(
+        "--postgres",
+        choices=("embedded", "system"),
+        default="embedded",
+        help="the PostgreSQL that comes along, or this machine's",
+    )
     parser.add_argument("--whole", action="store_true", help="do not make what differs small")
     options = parser.parse_args()
-    print(f"seed {options.seed}", flush=True)
+    binaries = PostgresBinaries.embedded() if options.postgres == "embedded" else system_binaries()
+    if binaries is None:
+        parser.error("no PostgreSQL server on this machine: install one, or name its bin folder in PG_BIN")
+    print(f"seed {options.seed}, PostgreSQL {binaries.major}", flush=True)
     logs.configure("json", "debug", stream=io.StringIO())
     workshop = ClusterWorkshop()
-    cluster = workshop.make(PostgresBinaries.embedded(), SETTINGS)
+    cluster = workshop.make(binaries, SETTINGS)
     cluster.start()
     try:
         with world(cluster) as tables:

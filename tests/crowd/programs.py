@@ -7,10 +7,11 @@ from random import Random
 from typing import Final
 
 from proxy.wire import codes, frontend
-from proxy.wire.buffer import frame, int16
+from proxy.wire.buffer import frame
 from tests.crowd import texts
 from tests.crowd.playing import Member, Turn, flushed
 from tests.crowd.texts import Text
+from tests.crowd.values import BINARY, TEXT, bind
 from tests.differential.harness import c, d, e, p, q
 
 _NAMES: Final = ("a", "b", "c", "")
@@ -28,30 +29,28 @@ _BEGINS: Final = (
 _ENDS: Final = ("COMMIT", "COMMIT", "COMMIT", "ROLLBACK", "END", "ABORT")
 
 
-def bind(name: str, portal: str, values: Sequence[str | None], *, binary: bool) -> bytes:
-    """Bind with text parameters, and results as text or binary."""
-    cells = b"".join(
-        b"\xff\xff\xff\xff" if value is None else len(value.encode()).to_bytes(4, "big") + value.encode()
-        for value in values
-    )
-    formats = int16(1) + int16(1) if binary else int16(0)
-    names = portal.encode() + b"\0" + name.encode() + b"\0"
-    return frame(codes.BIND, names + int16(0) + int16(len(values)) + cells + formats)
-
-
 class Author:
     """Writes one client's program.
 
     `is_steady`: it keeps the settings by which texts are understood, so what its statements mean does not depend on when a
     server is given them ("constants" of the differences). Others prepare what has such constants where they run it.
+    `has_blocks`: it may begin transactions, and end them.
     """
 
     def __init__(
-        self, random: Random, client: int, member: Member, favourites: Sequence[Text], *, is_harsh: bool
+        self,
+        random: Random,
+        client: int,
+        member: Member,
+        favourites: Sequence[Text],
+        *,
+        is_harsh: bool,
+        has_blocks: bool,
     ) -> None:
         self._random = random
         self._favourites = favourites
         self._is_harsh = is_harsh
+        self._has_blocks = has_blocks
         self._client = client
         self._place = member.place
         self._is_steady = self._chance(0.4)
@@ -96,6 +95,16 @@ class Author:
         if self._chance(0.03):
             values.append("1")
         return values
+
+    def _forms(self, count: int) -> Sequence[int]:
+        """Of so many parameters: all text, all binary, or each its own. Now and then a number that does not fit."""
+        if self._chance(0.02):
+            return [TEXT] * (count + 2)
+        each = [self._random.choice((TEXT, BINARY)) for _ in range(count)]
+        return self._random.choice(((), (), (), (TEXT,), (BINARY,), each))
+
+    def _results(self) -> Sequence[int]:
+        return (BINARY,) if self._chance(0.3) else ()
 
     def _setting(self) -> tuple[str, str]:
         choices = list(texts.OTHERS.items())
@@ -151,8 +160,8 @@ class Author:
             lasts = "true" if in_block and self._chance(0.5) else "false"
             called = [name.strip(), value.replace("'", "").replace('"$user"', "pg_catalog"), lasts]
             text = "SELECT set_config($1, $2, $3)"
-            return c("set") + p(text, "set") + bind("set", "", called, binary=False) + e()
-        return p(self._change_of_setting(in_block=in_block)) + bind("", "", [], binary=False) + d() + e()
+            return c("set") + p(text, "set") + bind("set", "", called) + e()
+        return p(self._change_of_setting(in_block=in_block)) + bind("", "", []) + d() + e()
 
     def _declare(self, name: str) -> bytes:
         text = self._text()
@@ -164,7 +173,8 @@ class Author:
     def _run(self, name: str, text: Text) -> bytes:
         portal = self._random.choice(_PORTALS)
         messages = c(portal, "P") if portal and self._chance(0.7) else b""
-        messages += bind(name, portal, self._values(text), binary=self._chance(0.3))
+        values = self._values(text)
+        messages += bind(name, portal, values, self._forms(len(values)), self._results())
         if self._chance(0.7):
             messages += d(portal)
         rows = self._random.choice((0, 0, 0, 1, 2))
@@ -174,7 +184,7 @@ class Author:
     def _batch(self, *, in_block: bool) -> list[Turn]:
         items = [self._item(in_block=in_block) for _ in range(self._random.randint(1, 4))]
         if self._opens:
-            items.insert(0, p("SHOW work_mem") + bind("", "", [], binary=False) + e())
+            items.insert(0, p("SHOW work_mem") + bind("", "", []) + e())
         if self._chance(0.2):
             cuts = sorted(self._random.sample(range(len(items) + 1), min(2, len(items))))
             pieces = [items[i:j] for i, j in zip([0, *cuts], [*cuts, len(items)], strict=True)]
@@ -194,12 +204,12 @@ class Author:
         if self._chance(0.5):
             return self._query(sql, pins=pins, alone=alone)
         self._prepared.pop("", None)
-        messages = p(sql) + bind("", "", [], binary=False) + d() + e() + frontend.SYNC
+        messages = p(sql) + bind("", "", []) + d() + e() + frontend.SYNC
         return Turn(self._client, messages, pins=pins, alone=alone)
 
     def _string(self, *, in_block: bool) -> list[Turn]:
         parts = [self._plain() for _ in range(self._random.choice((1, 1, 1, 2, 3)))]
-        begins = len(parts) > 1 and not in_block and self._chance(0.4)
+        begins = len(parts) > 1 and not in_block and self._has_blocks and self._chance(0.4)
         if len(parts) > 1 and self._chance(0.5):
             change = self._change_of_setting(in_block=in_block or begins, in_string=True)
             parts[self._random.randrange(len(parts))] = change
@@ -262,7 +272,7 @@ class Author:
         """A portal that gives its rows bit by bit, others working in between."""
         first = p("SELECT g, t FROM generate_series(1, 7) g, moments m WHERE m.id = 1", "many")
         first = (
-            c("many") + c("p9", "P") + first + bind("many", "p9", [], binary=self._chance(0.5)) + d("p9") + e("p9", 2)
+            c("many") + c("p9", "P") + first + bind("many", "p9", [], results=self._results()) + d("p9") + e("p9", 2)
         )
         return [Turn(self._client, first + frontend.SYNC)] + [
             Turn(self._client, e("p9", 2) + frontend.SYNC) for _ in range(self._random.randint(1, 4))
@@ -316,7 +326,7 @@ class Author:
         if form == 0:
             return [Turn(self._client, q("COPY plain FROM STDIN"), "GZ"), Turn(self._client, data + end, feeds=True)]
         if form == 1:
-            run = p("COPY plain FROM STDIN") + bind("", "", [], binary=False) + e() + frontend.SYNC
+            run = p("COPY plain FROM STDIN") + bind("", "", []) + e() + frontend.SYNC
             self._prepared.pop("", None)
             return [Turn(self._client, run, "GZ"), Turn(self._client, data + end + frontend.SYNC)]
         if form == 2:
@@ -325,7 +335,7 @@ class Author:
 
     def _definition(self) -> list[Turn]:
         sql = self._random.choice(self._changes)
-        if self._chance(0.2):
+        if self._has_blocks and self._chance(0.2):
             sql = f"BEGIN; {sql}; {self._random.choice(('COMMIT', 'ROLLBACK'))}"
             return [self._query(sql, alone=True)]
         return [self._either(sql, alone=True)]
@@ -348,7 +358,8 @@ class Author:
             lambda: self._set(in_block=False),
         ] * 2
         acts += [lambda: self._batch(in_block=False)] * 2
-        acts += [self._block] * 3 + [self._definition, self._forget, self._notify, self._copy]
+        acts += [self._block] * 3 if self._has_blocks else []
+        acts += [self._definition, self._forget, self._notify, self._copy]
         if self._is_harsh:
             acts += [self._definition] * 3
         if self._pins:

@@ -32,11 +32,15 @@ def write(seed: int, acts: int = 10) -> tuple[Setup, list[Turn]]:
     """Who comes, and what they do in which order; about `acts` acts each."""
     random = Random(seed)
     members = tuple(_startup(random, random.choice(_PLACES)) for _ in range(random.randint(3, 6)))
-    servers = random.choice((1, 2, 2, 3))
+    mode = random.choice(("transaction",) * 6 + ("session", "session", "statement"))
+    # In session pooling a client keeps its server until it leaves: none may have to wait.
+    servers = len(members) + 1 if mode == "session" else random.choice((1, 2, 2, 3))
     is_harsh = random.random() < 0.3
     config = {
         "pool": {
+            "mode": mode,
             "size": servers,
+            "session_size": servers,
             "max_prepared_statements": random.choice((2, 5, 200, 200)),
             "defer_begin": random.random() < 0.8,
         },
@@ -48,7 +52,7 @@ def write(seed: int, acts: int = 10) -> tuple[Setup, list[Turn]]:
         favourites += texts.OF_CHANGES
     programs = []
     for client, member in enumerate(members):
-        author = Author(random, client, member, favourites, is_harsh=is_harsh)
+        author = Author(random, client, member, favourites, is_harsh=is_harsh, has_blocks=mode != "statement")
         programs.append([turn for _ in range(random.randint(acts // 2, acts)) for turn in author.act()])
     return Setup(members, servers, config), _interleaved(random, programs)
 

@@ -13,8 +13,8 @@ from tests.crowd.world import SETTINGS, World, world
 from tests.support.postgres import ClusterWorkshop, TestCluster
 
 ACTS = 10
-FEW = range(1, 25)
-MANY = range(25, 200)
+FEW = range(1, 18)
+MANY = range(18, 200)
 
 
 @pytest.fixture(scope="module")
