@@ -32,6 +32,14 @@ def _reads_safely(reported: dict[bytes, bytes]) -> bool:
     return reported.get(b"standard_conforming_strings") != b"off" and is_safe_encoding(quoting.to_text(encoding))
 
 
+def _at_rest(server: ServerPort, name: bytes) -> bytes:
+    """What a parameter is in the server's session when no transaction is there: in session pooling what it was given."""
+    for setting, parts in server.followed:
+        if REPORTED.get(setting) == name:
+            return quoting.set_config_value(setting, parts)
+    return server.parameters.get(name, b"")
+
+
 class Replies:
     """The session as its server's `LedgerOwner`."""
 
@@ -236,7 +244,7 @@ class Replies:
                 self._keep_reported(reported, own)
             is_gone = not session.progress.in_place or (status == codes.FAILED and not session.settings.has_savepoint)
             for name, value in reported.items():
-                if is_gone and value == server.parameters.get(name):
+                if is_gone and value == _at_rest(server, name):
                     # The context went with its transaction; to the client it holds all the time.
                     value = own.get(name, value)
                 self._show(name, value, out)
@@ -316,7 +324,7 @@ class Replies:
         for name in self._session.context.settings:
             reported_as = REPORTED.get(name, b"")
             if reported_as in server.parameters and reported_as not in server.ledger.reported:
-                self._show(reported_as, server.parameters[reported_as], out)
+                self._show(reported_as, _at_rest(server, reported_as), out)
 
     def report_view(self, out: list[bytes]) -> None:
         """Tell the client of every parameter that differs from what it was told last."""

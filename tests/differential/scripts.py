@@ -740,6 +740,28 @@ batches(
     run("COMMIT"),
 )
 queries(
+    "set local behind chain",
+    "SET DateStyle TO 'German'",
+    "SELECT 1",
+    "BEGIN",
+    "COMMIT AND CHAIN",
+    "SET LOCAL work_mem TO '3MB'",
+    "SHOW DateStyle",
+    "COMMIT",
+)
+queries(
+    "chain behind another value than before",
+    "SET DateStyle TO 'German'",
+    "SELECT 1",
+    "BEGIN",
+    "SET DateStyle TO 'SQL, DMY'",
+    "COMMIT AND CHAIN",
+    "SET LOCAL DateStyle TO 'German'",
+    "ROLLBACK AND CHAIN",
+    "SHOW DateStyle",
+    "COMMIT",
+)
+queries(
     "set local of something else in a block",
     "SET DateStyle TO 'German'",
     "BEGIN",
