@@ -3,6 +3,7 @@ be, parameters as this client sees them."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import TYPE_CHECKING
 
 from proxy.client.mending import can_mend, mend, outdated
@@ -10,7 +11,7 @@ from proxy.client.rewrite import CHAINS, ENDS_TRANSACTION, Kind, take_effect
 from proxy.client.states import State
 from proxy.client.unheard import Unheard
 from proxy.context import quoting
-from proxy.context.context import PLAN_SETTINGS, REPORTED
+from proxy.context.context import PLAN_SETTINGS, REPORTED, Context
 from proxy.errors import ContextFailed, ProxyError
 from proxy.guard.encodings import is_safe_encoding
 from proxy.guard.statements import Statement
@@ -38,6 +39,13 @@ def _at_rest(server: ServerPort, name: bytes) -> bytes:
         if REPORTED.get(setting) == name:
             return quoting.set_config_value(setting, parts)
     return server.parameters.get(name, b"")
+
+
+def _given(server: ServerPort, context: Context) -> Container[bytes]:
+    """The parameters of a server's session that say nothing of the server: those it was given, and is to be given next."""
+    if server.followed is context.lasting:
+        return context.reported
+    return {*context.reported, *(REPORTED[name] for name, _ in server.followed if name in REPORTED)}
 
 
 class Replies:
@@ -267,7 +275,7 @@ class Replies:
             return
         at_end = dict(reported)
         has_all = session.is_session or server.followed is session.context.lasting
-        server.parameters = absorb(reported, parameters, session.context.reported if has_all else ())
+        server.parameters = absorb(reported, parameters, _given(server, session.context) if has_all else ())
         server.ledger.reported.clear()
         if server.parameters is not parameters and not has_all:
             server.taint = (

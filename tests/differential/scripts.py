@@ -739,6 +739,20 @@ batches(
     run("SHOW DateStyle"),
     run("COMMIT"),
 )
+batches(
+    "reset all right behind set",
+    run("SET IntervalStyle TO 'sql_standard'"),
+    run("RESET ALL"),
+    run("SELECT 1"),
+    run("SHOW IntervalStyle"),
+)
+queries(
+    "reset right behind set",
+    "SET DateStyle TO 'German'",
+    "RESET DateStyle",
+    "SELECT 1",
+    "SHOW DateStyle",
+)
 queries(
     "set local behind chain",
     "SET DateStyle TO 'German'",
