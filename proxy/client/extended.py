@@ -289,13 +289,22 @@ class ExtendedProtocol:
             if single.kind == Kind.NO_BLOCK and session.status == codes.IDLE and not self.in_batch:
                 begin_segment(session, is_alone=True)
                 self._enter_batch()
+            else:
+                self._follow_client(server)
             return server
         if progress.in_place or progress.status == codes.FAILED:
+            self._follow_client(server)
             return server
         if session.deferred and not self.in_batch and single is not None and single.command in KEEPS_SNAPSHOT_AWAY:
             raise BeginFirst
         self._put_context(server)
         return server
+
+    def _follow_client(self, server: ServerPort) -> None:
+        """Have the server's session follow the client's before it is asked what it has: that drops its unnamed statement."""
+        wanted = self.session.wanted
+        if not self.in_batch and server.followed is not wanted and server.followed != wanted:
+            self._open(server)
 
     def _look_afresh(self) -> None:
         """A message comes with which a batch may begin: what the one before came to decides nothing."""
@@ -343,12 +352,16 @@ class ExtendedProtocol:
         session = self.session
         server = self.server()
         if not self.in_batch:
-            begin_segment(session)
-            self._enter_batch()
-            if session.deferred:
-                self._begin_transaction(server)
+            self._open(server)
         server.ledger.units.append(unit)
         session.send(message)
+
+    def _open(self, server: ServerPort) -> None:
+        """Begin a batch, and the transaction that was deferred."""
+        begin_segment(self.session)
+        self._enter_batch()
+        if self.session.deferred:
+            self._begin_transaction(server)
 
     def _begin_transaction(self, server: ServerPort) -> None:
         """Send the BEGIN that was deferred, in the client's batch: if it fails, nothing of that runs."""

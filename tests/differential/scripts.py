@@ -753,6 +753,19 @@ queries(
     "SELECT 1",
     "SHOW DateStyle",
 )
+batches(
+    "describe the unnamed statement that set",
+    run("SET default_transaction_isolation TO 'serializable'"),
+    d("", "S") + b() + e(),
+    run("SHOW default_transaction_isolation"),
+)
+batches(
+    "describe an unnamed rollback behind a setting",
+    p("SET default_transaction_isolation TO 'serializable'", "set"),
+    p("ROLLBACK") + b(name="set") + e(),
+    d("", "S") + b() + e(),
+    run("SHOW default_transaction_isolation"),
+)
 queries(
     "set local behind chain",
     "SET DateStyle TO 'German'",
