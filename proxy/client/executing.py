@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from proxy.client.rewrite import Kind, Substitute, captures_of, changes_parsing, set_locally
+from proxy.client.rewrite import Kind, Substitute, captures_of, changes_encoding, changes_parsing, set_locally
 from proxy.context import quoting
 from proxy.errors import InTransaction
 from proxy.server.units import BIND, CLOSE, DROP, EXECUTE, NOTED, PARSE, Capture, Effect, ParseRecord
@@ -82,6 +82,7 @@ def _follow(extended: ExtendedProtocol, single: SqlStatement, bound: tuple[str |
     session = extended.session
     if len(single.changes) or len(single.set_config) or single.kind in _RESETS:
         session.parses_apart = session.parses_apart or changes_parsing(single)
+        session.recodes = session.recodes or changes_encoding(single, bound)
         for name in set_locally(single, bound):
             session.settings.note_local(name)
             session.replies.undoes_context = session.replies.undoes_context or extended.puts_context

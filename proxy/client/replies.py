@@ -289,6 +289,8 @@ class Replies:
     def _keep_reported(self, reported: dict[bytes, bytes], own: dict[bytes, bytes]) -> None:
         session = self._session
         for name, value in reported.items():
+            if name == b"client_encoding" and value != session.shown.get(name):
+                session.parses_apart = session.recodes = True
             if name not in own:
                 session.parses_apart = session.parses_apart or quoting.to_text(name).lower() in PLAN_SETTINGS
                 if self._reported is None:

@@ -96,6 +96,7 @@ class Substitute:
     shift: int = 0
 
 
+_ENCODING: Final = "client_encoding"
 _NOTHING: Final = quoting.set_local("gatehouse.nothing", ("",))
 """A statement with a command tag and no consequence: PostgreSQL still refuses it in a failed transaction."""
 
@@ -117,6 +118,15 @@ def changes_parsing(statement: Statement) -> bool:
         len(statement.set_config) > 0
         or statement.kind in (Kind.RESET_ALL, Kind.DISCARD_ALL)
         or any(change.name in PLAN_SETTINGS for change in statement.changes)
+    )
+
+
+def changes_encoding(statement: Statement, bound: tuple[str | None, ...] | None = None) -> bool:
+    """Whether the statement may change client_encoding, if only in its transaction."""
+    return (
+        statement.kind in (Kind.RESET_ALL, Kind.DISCARD_ALL)
+        or any(change.name == _ENCODING for change in statement.changes)
+        or any((argument(call.name, bound) or _ENCODING).lower() == _ENCODING for call in statement.set_config)
     )
 
 

@@ -46,8 +46,9 @@ class Session:
 
     `is_session`: session pooling, the server is this client's until it leaves. `keeps`: so is a pinned one; `pinned` says
     for what. `wanted`: what the server's session has to be given. `changed_schema`: the transaction under way changes
-    definitions; `parses_apart`: it changes PLAN_SETTINGS. `deferred`: a BEGIN that the client was told of, and no server
-    yet. `out`: what has gathered for the client. `last_write`: what was sent to the server last, if it is short.
+    definitions; `parses_apart`: it changes PLAN_SETTINGS; `recodes`: client_encoding. `deferred`: a BEGIN that the client was
+    told of, and no server yet. `out`: what has gathered for the client. `last_write`: what was sent to the server last, if it
+    is short.
     `end_with`: what is on its way must not reach the client; the connection ends so. `is_in_row`: the client has a part of a
     row, and would take whatever comes for the rest of it. `waits_for_cancel`: one that the client has not asked for is on its
     way to its server, and must not meet another segment there.
@@ -81,6 +82,7 @@ class Session:
         "pinned",
         "policy",
         "progress",
+        "recodes",
         "replies",
         "server",
         "settings",
@@ -138,6 +140,7 @@ class Session:
         self.keeps = self.is_session
         self.changed_schema = False
         self.parses_apart = False
+        self.recodes = False
         self.must_end = False
         self.cancel_is_held = False
         self.keeping = Keeping(self)
@@ -448,7 +451,7 @@ class Session:
             self.stats.transaction_seconds += now - self.lent_at
             self.lent_at = 0.0
             if self.parses_apart or self.changed_schema:
-                self.parses_apart = False
+                self.parses_apart = self.recodes = False
                 self.extended.own.likes = None
             if self.changed_schema:
                 self.changed_schema = False

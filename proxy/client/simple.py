@@ -14,6 +14,7 @@ from proxy.client.rewrite import (
     Progress,
     Rewriter,
     block_has_failed,
+    changes_encoding,
     changes_parsing,
     goes_bare,
     residue,
@@ -137,6 +138,7 @@ class SimpleProtocol:
         session = self._session
         for statement in verdict.statements:
             session.parses_apart = session.parses_apart or changes_parsing(statement)
+            session.recodes = session.recodes or changes_encoding(statement)
             for name in set_locally(statement):
                 session.settings.note_local(name)
                 session.replies.undoes_context = session.replies.undoes_context or not session.progress.in_place

@@ -102,8 +102,8 @@ class ClientStatements:
     def _encoding(self) -> bytes:
         """In what a text that comes now is written; no encoding at all if that is not certain."""
         session = self._session
-        if session.extended.in_batch and session.parses_apart:
-            return b"?"  # it may have been changed before, in the same batch
+        if session.extended.in_batch and session.recodes:
+            return b"?"  # it may have been changed before, or taken back, in the same batch
         return session.shown.get(b"client_encoding", b"?")
 
     def find(self, name: bytes) -> Statement:

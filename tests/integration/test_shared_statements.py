@@ -112,6 +112,34 @@ async def test_now_is_the_moment_of_the_clients_own_parse(one_server: ProxyUnder
             assert rows(await client.ask(parse(sql) + RUN + frontend.SYNC)) == [["t"]]
 
 
+def unnamed(sql: str) -> bytes:
+    return frontend.parse(b"", sql.encode()) + frontend.bind(b"", b"", ()) + frontend.execute(b"")
+
+
+@pytest.mark.parametrize(
+    ("before", "code"),
+    [
+        ("SET TimeZone TO 'Asia/Tokyo'", []),
+        ("SELECT set_config('DateStyle', 'German', true)", []),
+        ("CREATE TEMP TABLE brief (i int) ON COMMIT DROP", []),
+        ("SET client_encoding TO 'LATIN1'", ["0A000"]),
+        ("SELECT set_config('Client_Encoding', 'LATIN1', true)", ["0A000"]),
+        ("RESET ALL", ["0A000"]),
+        ("ROLLBACK", ["0A000"]),
+    ],
+)
+async def test_what_a_text_is_written_in_is_known_behind_other_changes_in_its_batch(
+    two_servers: ProxyUnderTest, before: str, code: list[str]
+) -> None:
+    async with await raw(two_servers, client_encoding="UTF8") as client, await raw(two_servers) as holder:
+        await client.query("BEGIN")
+        await client.query("SET LOCAL client_encoding TO 'UTF8'" if before == "ROLLBACK" else "SELECT 1")
+        await client.ask(unnamed(before) + parse("SELECT 'é'") + frontend.SYNC)
+        await client.query("COMMIT; SET client_encoding TO 'UTF8'")
+        await holder.query("BEGIN; SELECT 1")  # on the server that has it
+        assert errors(await client.ask(RUN + frontend.SYNC)) == code
+
+
 async def test_a_text_is_never_read_in_another_encoding_than_it_was_written_in(two_servers: ProxyUnderTest) -> None:
     """PostgreSQL would go on with what it read; here it is read again, by a server that has not seen it."""
     sql = "SELECT length('é')"
