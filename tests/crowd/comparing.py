@@ -14,6 +14,7 @@ from tests.support.postgres import TestCluster
 from tests.support.proxy import running_proxy
 
 _PLAN_CHANGED = b"cached plan must not change result type"
+_OF_A_TYPE = b"invalid input syntax for type "
 _BLOCK_FAILED = b"current transaction is aborted, commands ignored until end of transaction block"
 
 
@@ -36,7 +37,8 @@ class Difference:
         describes = {frame[0] for frame in self.expected.frames if isinstance(frame, tuple)} <= set("tnE")
         is_alike = self.expected.status == self.seen.status and (self.seen.status == "E" or describes)
         has_failed = is_alike and self.seen.status != "I" and _BLOCK_FAILED in _messages(self.seen)
-        return has_failed or _PLAN_CHANGED in _messages(self.expected)
+        is_retyped = all(any(_OF_A_TYPE in text for text in _messages(seen)) for seen in (self.expected, self.seen))
+        return has_failed or is_retyped or _PLAN_CHANGED in _messages(self.expected)
 
     @property
     def is_beside_the_point(self) -> bool:
@@ -68,10 +70,10 @@ def _told_apart(expected: object, seen: object) -> list[str]:
     return lines
 
 
-def _messages(seen: Seen) -> list[object]:
+def _messages(seen: Seen) -> list[bytes]:
     """What the errors say."""
     fields = [frame[1] for frame in seen.frames if isinstance(frame, tuple) and frame[0] == "E"]
-    return [known.get("M") for known in fields if isinstance(known, dict)]
+    return [known["M"] for known in fields if isinstance(known, dict)]
 
 
 async def compare(

@@ -91,7 +91,8 @@ DIFFERENCES: Final = {
         'Where PostgreSQL says "cached plan must not change result type", Gatehouse prepares the statement again if nothing '
         "has run and the client describes what it gets; else the client gets that error, as from PostgreSQL. It can get it, "
         "too, in the middle of a batch on a server that has never seen the statement; where nobody changed the table through "
-        "Gatehouse, and nobody has met the change yet, the connection ends with it.",
+        "Gatehouse, and nobody has met the change yet, the connection ends with it. A parameter of which the client neither gave "
+        "nor was told the type may get that of the changed column.",
         "The columns that the client was told must be those that it gets.",
     ),
     "constants": Difference(
