@@ -51,7 +51,8 @@ class Difference:
         lines = [f"{self.setup.servers} servers, {self.setup.config}"]
         lines += [f"client {number}: {member}" for number, member in enumerate(self.setup.members)]
         for turn in self.turns:
-            lines.append(f"client {turn.client}{' (alone)' if turn.alone else ''}, to {turn.count} {turn.until}")
+            waits = "comes again" if turn.returns else f"to {turn.count} {turn.until}"
+            lines.append(f"client {turn.client}{' (alone)' if turn.alone else ''}, {waits}")
             lines += [f"    {line}" for line in frontend_lines(turn.messages)]
         return "\n".join([*lines, *_told_apart(self.expected, self.seen)])
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from proxy.wire import codes, frontend
@@ -52,7 +53,7 @@ class Turn:
     them an error ends it, too, and what follows up to the Sync is not answered.
 
     `pins`: the client may keep its server. `alone`: only while nobody else is in a transaction. `feeds`: it is the data of a
-    COPY, of which PostgreSQL says nothing if that was refused.
+    COPY, of which PostgreSQL says nothing if that was refused. `returns`: the client leaves, as it stands, and comes again.
     """
 
     client: int
@@ -62,6 +63,7 @@ class Turn:
     pins: bool = False
     alone: bool = False
     feeds: bool = False
+    returns: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +96,13 @@ class Oids:
 
 
 class Player:
-    """One client's connection."""
+    """One client, on one connection after the other."""
 
-    def __init__(self, connection: RawConnection, oids: Oids) -> None:
+    def __init__(
+        self, connection: RawConnection, reconnect: Callable[[], Awaitable[RawConnection]], oids: Oids
+    ) -> None:
         self._connection = connection
+        self._reconnect = reconnect
         self._oids = oids
         self._skips = False
         self._copies = False
@@ -112,6 +117,11 @@ class Player:
 
     async def take(self, turn: Turn) -> Seen:
         """Send it and read the answer."""
+        if turn.returns:
+            await self.close()
+            self._connection = await self._reconnect()
+            self._skips = self._copies = self.is_in_batch = False
+            return Seen([], self.status, self._parameters())
         is_end = "Z" in turn.until
         self._connection.send(turn.messages)
         if (self._skips and not is_end) or (turn.feeds and not self._copies):
@@ -144,9 +154,14 @@ class Player:
         is_ready = bool(frames) and isinstance(frames[-1], tuple) and frames[-1][0] == "Z"
         self.is_in_batch = not is_ready
         self._copies = frame is not None and frame.code == "G"
-        parameters = self._connection.parameters if is_ready else {}
-        kept = {name: value for name, value in parameters.items() if name != "is_superuser"}
-        return Seen(frames, self.status if is_ready else "", kept)
+        return Seen(frames, self.status if is_ready else "", self._parameters() if is_ready else {})
+
+    def _parameters(self) -> dict[str, str]:
+        return {name: value for name, value in self._connection.parameters.items() if name != "is_superuser"}
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._connection.close()
 
 
 def comparable(frame: Frame, oids: Oids) -> object:
@@ -235,6 +250,8 @@ class _Servers:
     def may(self, turn: Turn) -> bool | None:
         """Whether the client would get a server now; None where the turn is not to be taken at all."""
         client, neighbours = turn.client, self._neighbours(turn.client)
+        if turn.returns:
+            return True
         if turn.alone and any(map(self.is_busy, neighbours)):
             return None
         pinned = sum(1 for other in neighbours if other in self._pinned)
@@ -249,11 +266,16 @@ class _Servers:
         """The turn was taken."""
         if turn.pins:
             self._pinned.add(turn.client)
+        elif turn.returns:
+            self._pinned.discard(turn.client)
 
 
 async def _players(stack: AsyncExitStack, setup: Setup, connect: Connect) -> list[Player]:
     oids = Oids()
-    return [Player(await stack.enter_async_context(await connect(member)), oids) for member in setup.members]
+    players = [Player(await connect(member), partial(connect, member), oids) for member in setup.members]
+    for player in players:
+        stack.push_async_callback(player.close)
+    return players
 
 
 async def play_directly(

@@ -350,6 +350,18 @@ class Author:
             self._prepared.clear()
         return [self._query(sql) if ";" in sql else self._either(sql)]
 
+    def _leave(self) -> list[Turn]:
+        """Go, and come again as at first; now and then out of a block."""
+        turns: list[Turn] = []
+        if self._has_blocks and self._chance(0.4):
+            turns += [
+                self._either(self._random.choice(_BEGINS)),
+                *self._set(in_block=True),
+                *self._batch(in_block=True),
+            ]
+        self._prepared.clear()
+        return [*turns, Turn(self._client, b"", "", 0, returns=True)]
+
     def act(self) -> list[Turn]:
         """The next few turns."""
         acts: list[Callable[[], list[Turn]]] = [
@@ -359,7 +371,7 @@ class Author:
         ] * 2
         acts += [lambda: self._batch(in_block=False)] * 2
         acts += [self._block] * 3 if self._has_blocks else []
-        acts += [self._definition, self._forget, self._notify, self._copy]
+        acts += [self._leave, self._definition, self._forget, self._notify, self._copy]
         if self._is_harsh:
             acts += [self._definition] * 3
         if self._pins:
