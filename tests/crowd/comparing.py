@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -14,6 +15,7 @@ from tests.support.postgres import TestCluster
 from tests.support.proxy import running_proxy
 
 _PLAN_CHANGED = b"cached plan must not change result type"
+_NOT_FOUND = re.compile(rb'relation ".*" does not exist')
 _OF_A_TYPE = b"invalid input syntax for type "
 _BLOCK_FAILED = b"current transaction is aborted, commands ignored until end of transaction block"
 
@@ -38,7 +40,11 @@ class Difference:
         is_alike = self.expected.status == self.seen.status and (self.seen.status == "E" or describes)
         has_failed = is_alike and self.seen.status != "I" and _BLOCK_FAILED in _messages(self.seen)
         is_retyped = all(any(_OF_A_TYPE in text for text in _messages(seen)) for seen in (self.expected, self.seen))
-        return has_failed or is_retyped or _PLAN_CHANGED in _messages(self.expected)
+        is_lost = any(map(_NOT_FOUND.fullmatch, _messages(self.seen))) and (
+            ("t", []) in self.expected.frames
+            or any(b"bind message supplies" in text for text in _messages(self.expected))
+        )
+        return has_failed or is_retyped or is_lost or _PLAN_CHANGED in _messages(self.expected)
 
     @property
     def is_beside_the_point(self) -> bool:

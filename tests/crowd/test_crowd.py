@@ -13,8 +13,8 @@ from tests.crowd.world import SETTINGS, World, world
 from tests.support.postgres import ClusterWorkshop, TestCluster
 
 ACTS = 10
-FEW = range(1, 18)
-MANY = range(18, 200)
+FEW = range(1, 16)
+MANY = range(16, 200)
 
 
 @pytest.fixture(scope="module")

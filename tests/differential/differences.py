@@ -92,7 +92,8 @@ DIFFERENCES: Final = {
         "has run and the client describes what it gets; else the client gets that error, as from PostgreSQL. It can get it, "
         "too, in the middle of a batch on a server that has never seen the statement; where nobody changed the table through "
         "Gatehouse, and nobody has met the change yet, the connection ends with it. A parameter of which the client neither gave "
-        "nor was told the type may get that of the changed column.",
+        "nor was told the type may get that of the changed column. A statement whose names are not found any more, be it by another "
+        "search_path, gives 42P01 also where PostgreSQL describes one without result, or counts the parameters first.",
         "The columns that the client was told must be those that it gets.",
     ),
     "constants": Difference(
