@@ -238,6 +238,7 @@ class Session:
             self.replies.report_parameters(status, server, out)
             if self.deferred and status == codes.IDLE:
                 # PostgreSQL could not even read the string that began with BEGIN; to the client its block has failed.
+                self.keeping.unpin()  # nor did it run what the server was to be kept for
                 out.append(backend.READY[codes.FAILED])
             else:
                 out.append(backend.READY[status])

@@ -29,6 +29,7 @@ from tests.support.playbook import (
     Plays,
     acquire,
     cancel_now,
+    claim_pin,
     client,
     release,
     report,
@@ -37,6 +38,7 @@ from tests.support.playbook import (
     tells,
     to_client,
     to_server,
+    unpin,
 )
 
 CONTEXT = parse("gatehouse_test_ctx_1", "SELECT pg_catalog.set_config($1,$2,true)")
@@ -152,6 +154,26 @@ def test_a_string_that_can_not_be_read_fails_the_transaction_as_postgresql_would
         << to_client(failed("42601"), ready("E"))
         << release()
         >> client(query("SELECT 1"))
+        << tells("25P02", ready("E"))
+        >> client(query("COMMIT"))
+        << to_client(complete("ROLLBACK"), ready("I"))
+    )
+
+
+def test_a_string_that_can_not_be_read_keeps_no_server_for_what_is_in_it(play: Plays) -> None:
+    """There the transaction would be none: what comes next has to fail, and nothing of it may be committed."""
+    temporary = "CREATE TEMP TABLE t (a int,)"
+    (
+        begun(play)
+        >> client(query(temporary))
+        << acquire()
+        << claim_pin()
+        << to_server(query("BEGIN; " + PREFIX + temporary))
+        >> server(failed("42601"), ready("I"))
+        << unpin()
+        << to_client(failed("42601"), ready("E"))
+        << release()
+        >> client(query("INSERT INTO t VALUES (1)"))
         << tells("25P02", ready("E"))
         >> client(query("COMMIT"))
         << to_client(complete("ROLLBACK"), ready("I"))
