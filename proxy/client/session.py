@@ -342,7 +342,13 @@ class Session:
             while self.state != State.CLOSED and not self.waits_for_cancel and self.intake.step():
                 pass
             self.flush()
-            if self.state == State.HELD and self.status == codes.IDLE and not self.keeps and self.server is not None:
+            if (
+                self.state == State.HELD
+                and self.status == codes.IDLE
+                and not self.keeps
+                and self.server is not None
+                and not self.waits_for_cancel  # else there may be more, of which nobody would remind us
+            ):
                 self.last_activity = self.shared.now()
                 self._give_back(self.server)  # it turned out not to be needed
         except ProxyError as error:

@@ -184,6 +184,35 @@ async def test_a_cancel_that_comes_too_late_does_not_hit_what_the_client_has_ask
             eventually(lambda: is_at_rest(proxy, "tenant_initech"))
 
 
+async def test_a_cancel_that_comes_too_late_leaves_no_client_without_its_answer(pg18: TestCluster) -> None:
+    """It was meant for what Gatehouse asks before a statement is bound where it was not prepared."""
+    with FaultProxy(pg18.host, pg18.port) as network:
+        extra = {
+            "pool": {"size": 1},
+            "users": {"query": {**SECRET, "query_timeout": "1s"}},
+            "timeouts": {"cancel_timeout": "10s"},
+            "clusters": {"main": {"hosts": [network.address]}},
+        }
+        bind = frontend.bind(b"", b"s", ()) + frontend.execute(b"") + frontend.SYNC
+        with running_proxy(pg18, extra) as proxy, pg18.connect("tenant_initech") as other:
+            async with await raw(proxy, "query.initech") as client:
+                await client.ask(
+                    frontend.parse(b"s", b"SELECT count(*) FROM orders"), frontend.describe(b"S", b"s"), frontend.SYNC
+                )
+                proxy.cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gatehouse'")
+                await asyncio.to_thread(eventually, lambda: pool_of(proxy, "tenant_initech").sv_idle == 0)
+                other.execute("BEGIN; LOCK TABLE orders")
+                client.send(bind)
+                await asyncio.to_thread(eventually, lambda: running(proxy))
+                before, network.faults.delays_new_ones = network.accepted, True
+                await asyncio.to_thread(eventually, lambda: network.accepted > before)
+                other.execute("ROLLBACK")
+                await asyncio.to_thread(eventually, lambda: not running(proxy))
+                network.faults.delays_new_ones = False
+                assert [frame.code for frame in await client.until_ready()] == [*"2DCZ"]
+            eventually(lambda: is_at_rest(proxy, "tenant_initech"))
+
+
 def test_inside_a_transaction_a_cancelled_query_fails_that(proxy: ProxyUnderTest) -> None:
     with login(proxy, "query") as client:
         client.execute("BEGIN")
