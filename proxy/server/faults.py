@@ -50,7 +50,7 @@ def take_error(ledger: Ledger, head: int, frame: bytes) -> None:
     if head & KIND == PARSE and ledger.parses:
         ledger.parses[0].has_failed = True
     # An error that nobody asked for, such as the farewell of a server that shuts down, makes it skip nothing.
-    ledger.skipping = _skip_to_sync(ledger) and head != 0
+    ledger.skipping = skip_to_sync(ledger) and head != 0
     if ledger.quiet and not ledger.has_said_farewell:
         return
     told = _in_words_for_client(ledger, head, note, frame)
@@ -88,7 +88,7 @@ def _injection_error(ledger: Ledger, head: int, frame: bytes) -> bytes:
     return frame if error is None else backend.error_response(error, severity="ERROR")
 
 
-def _skip_to_sync(ledger: Ledger) -> bool:
+def skip_to_sync(ledger: Ledger) -> bool:
     """Nothing up to the next Sync is owed any more; True if that was not sent yet."""
     units = ledger.units
     undone: list[tuple[int, Note | ParseRecord]] = [(record.order, record) for record in ledger.parses]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from proxy.errors import ProxyError, ServerLost
+from proxy.server.faults import skip_to_sync
 from proxy.server.parameters import absorb
 from proxy.server.ports import ServerUser
 from proxy.server.units import (
@@ -269,6 +270,10 @@ class Recovery(Job):
         if ledger.sync_in_doubt:
             server.close(_IN_DOUBT)
             return
+        if ledger.replaying:
+            # The batch would have been sent again behind its ReadyForQuery; now it has just failed.
+            ledger.replaying = False
+            skip_to_sync(ledger)
         if self._in_copy:
             server.write(frontend.copy_fail(b"the client is gone"))
         if self._owes_sync:

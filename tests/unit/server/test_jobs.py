@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Recovery
-from proxy.server.units import BIND, EXECUTE, PARSE, SYNC
-from proxy.wire import backend, codes
+from proxy.server.units import BIND, DESCRIBE, EXECUTE, PARSE, SYNC
+from proxy.wire import backend, codes, frontend
 from tests.support.messages import BOUND, COPY_IN, PARSED, failed
 from tests.support.servers import LinkToNowhere, pretended_server
 
@@ -50,4 +50,17 @@ async def test_a_copy_that_fails_before_it_begins_ends_with_its_sync() -> None:
     assert outcomes == []
     server.data_received(READY)
     assert outcomes == [True]
+    assert server.unusable_because() is None
+
+
+async def test_a_batch_that_was_to_be_sent_again_is_answered_by_the_end_of_its_first_time() -> None:
+    """The client left between the error and the ReadyForQuery behind it."""
+    link = LinkToNowhere()
+    server = pretended_server(link, {})
+    server.ledger.units.extend((BIND, DESCRIBE, EXECUTE, SYNC))
+    server.ledger.replaying = True
+    outcomes = recovered(server)
+    server.data_received(READY)
+    assert outcomes == [True]
+    assert link.written == b""
     assert server.unusable_because() is None
