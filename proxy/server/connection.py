@@ -151,6 +151,7 @@ class ServerConnection(ServerPort, Receiver):
         self.user = self._idle
         self.ledger.owner = self._idle
         self.ledger.failed = False
+        self.ledger.cancel_error = None  # what was cancelled may have been the proxy's own
         self.set_reading(True)
 
     def set_reading(self, ready: bool) -> None:

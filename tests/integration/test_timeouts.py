@@ -213,6 +213,31 @@ async def test_a_cancel_that_comes_too_late_leaves_no_client_without_its_answer(
             eventually(lambda: is_at_rest(proxy, "tenant_initech"))
 
 
+async def test_what_ended_a_query_of_one_client_is_not_said_of_the_next_ones(pg18: TestCluster) -> None:
+    """The first was at the look that Gatehouse takes at a statement before it is bound where it was not prepared."""
+    extra = {"pool": {"size": 1}, "users": {"query": {**SECRET, "query_timeout": "1s"}}}
+    with running_proxy(pg18, extra) as proxy, pg18.connect("tenant_initech") as other:
+        async with await raw(proxy, "query.initech") as client, await raw(proxy, "app.initech") as successor:
+            await client.ask(
+                frontend.parse(b"s", b"SELECT count(*) FROM orders"), frontend.describe(b"S", b"s"), frontend.SYNC
+            )
+            proxy.cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gatehouse'")
+            await asyncio.to_thread(eventually, lambda: pool_of(proxy, "tenant_initech").sv_idle == 0)
+            other.execute("BEGIN; LOCK TABLE orders")
+            ended = await client.ask(frontend.bind(b"", b"s", ()), frontend.execute(b""), frontend.SYNC)
+            assert [frame.fields["M"] for frame in ended if frame.code == "E"] == [
+                "canceling statement due to query timeout"
+            ]
+            other.execute("ROLLBACK")
+            successor.send(frontend.query(b"SELECT pg_sleep(60)"))
+            await asyncio.to_thread(eventually, lambda: running(proxy))
+            proxy.cluster.sql("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)'")
+            ended = await successor.until_ready()
+            assert [frame.fields["M"] for frame in ended if frame.code == "E"] == [
+                "canceling statement due to user request"
+            ]
+
+
 def test_inside_a_transaction_a_cancelled_query_fails_that(proxy: ProxyUnderTest) -> None:
     with login(proxy, "query") as client:
         client.execute("BEGIN")
