@@ -174,12 +174,13 @@ class Replies:
         session.progress.in_place = False
         server = session.server
         if (
-            session.status == codes.IDLE
+            (session.status == codes.IDLE or len(session.deferred))
             and server is not None
             and server.ledger.units
             and server.ledger.units[0] & DROP
         ):
-            # The server's session did not follow the client's, and what came behind may have run all the same.
+            # The server's session did not follow the client's, and what came behind may have run all the same; or a BEGIN
+            # that can not fail did, and would again.
             server.followed = ()
             server.taint = 2
             session.must_end = True

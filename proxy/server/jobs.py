@@ -14,6 +14,7 @@ from proxy.server.faults import skip_to_sync
 from proxy.server.parameters import absorb
 from proxy.server.ports import ServerUser
 from proxy.server.units import (
+    DROP,
     EXECUTE,
     QUERY,
     SYNC,
@@ -130,7 +131,14 @@ class Job(ServerUser):
             self._server.write(frontend.copy_fail(b"the client is gone"))
 
     def injection_failed(self, fields: ErrorFields) -> ProxyError | None:
-        """Nobody is told."""
+        """Nobody is told; but where it was its own Query, the server's session did not follow the client's."""
+        server = self._server
+        if server is None:
+            return None
+        ledger = server.ledger
+        if ledger.status == codes.IDLE and ledger.units and ledger.units[0] & DROP:
+            server.followed = ()
+            server.taint = DISCARD
         return None
 
     def error_reported(self) -> None:

@@ -31,6 +31,7 @@ from tests.support.playbook import (
     cancel_now,
     claim_pin,
     client,
+    hang_up,
     release,
     report,
     server,
@@ -42,6 +43,7 @@ from tests.support.playbook import (
 )
 
 CONTEXT = parse("gatehouse_test_ctx_1", "SELECT pg_catalog.set_config($1,$2,true)")
+ISOLATION = "default_transaction_isolation"
 RUN_CONTEXT = bind("gatehouse_test_ctx_1", b"app.tenant_id", b"acme") + execute()
 
 
@@ -177,6 +179,36 @@ def test_a_string_that_can_not_be_read_keeps_no_server_for_what_is_in_it(play: P
         << tells("25P02", ready("E"))
         >> client(query("COMMIT"))
         << to_client(complete("ROLLBACK"), ready("I"))
+    )
+
+
+@pytest.mark.parametrize(
+    "message", [query("SELECT 1"), parse("", "SELECT 1") + bind() + execute() + SYNC], ids=["simple", "extended"]
+)
+def test_a_setting_that_could_not_be_followed_ends_the_connection(play: Plays, message: bytes) -> None:
+    """What came behind it may have run with another isolation level, and the server is not what it was taken for."""
+    book = play(shared=shared_by_sessions(defers_begin=True), startup={ISOLATION: ("serializable",)})
+    book >> client(query("BEGIN")) << to_client(complete("BEGIN"), ready("T")) >> client(message)
+    book.take()
+    held = book.servers["s1"]
+    assert held.followed
+    book >> server(failed("57014"), ready("I")) << cancel_now() << hang_up("57P03")
+    assert held.followed == ()
+    assert held.taint == 2
+
+
+def test_a_begin_that_fails_by_itself_ends_the_connection(play: Plays) -> None:
+    """It would be tried again and again."""
+    (
+        play(INITECH, shared=shared_by_sessions(defers_begin=True))
+        >> client(query("BEGIN"))
+        << to_client(complete("BEGIN"), ready("T"))
+        >> client(function_call(1))
+        << acquire()
+        << to_server(query("BEGIN"))
+        >> server(failed("53200"), ready("I"))
+        << cancel_now()
+        << hang_up("57P03")
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Recovery
-from proxy.server.units import BIND, DESCRIBE, EXECUTE, PARSE, SYNC
+from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, PARSE, QUERY, SYNC
 from proxy.wire import backend, codes, frontend
 from tests.support.messages import BOUND, COPY_IN, PARSED, failed
 from tests.support.servers import LinkToNowhere, pretended_server
@@ -64,3 +64,14 @@ async def test_a_batch_that_was_to_be_sent_again_is_answered_by_the_end_of_its_f
     assert outcomes == [True]
     assert link.written == b""
     assert server.unusable_because() is None
+
+
+async def test_a_server_that_did_not_follow_the_client_that_left_is_not_taken_for_one_that_did() -> None:
+    """The recovery's own cancel can be what stopped it."""
+    server = pretended_server(LinkToNowhere(), {})
+    server.followed = (("default_transaction_isolation", ("serializable",)),)
+    server.ledger.units.extend((QUERY | DROP | INJECTED, QUERY))
+    outcomes = recovered(server)
+    server.data_received(failed("57014") + READY + failed("57014") + READY)
+    assert outcomes == [True]
+    assert (len(server.followed), server.taint) == (0, 2)
