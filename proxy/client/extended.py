@@ -77,7 +77,8 @@ class ExtendedProtocol:
     under way belongs to a batch, in which something ran if `has_run`, and before which the context was not in place if
     `puts_context`. `parsed`: what the client parsed last in the batch
     under way. `checks`: the proxy looks whether this statement still is what the client was told. `awaits_copy`: a COPY FROM
-    STDIN was sent whose data may come before PostgreSQL has said that it takes them.
+    STDIN was sent whose data may come before PostgreSQL has said that it takes them. `waits_behind_data`: the client's last
+    word in a COPY was a Sync, which PostgreSQL answers if what came before fails.
     """
 
     __slots__ = (
@@ -94,6 +95,7 @@ class ExtendedProtocol:
         "sizes_set",
         "skips",
         "touched",
+        "waits_behind_data",
     )
 
     def __init__(self, session: Session) -> None:
@@ -108,6 +110,7 @@ class ExtendedProtocol:
         self.parsed: Statement | None = None
         self.checks: Statement | None = None
         self.awaits_copy = False
+        self.waits_behind_data = False
         self.touched: set[str] = set()  # settings changed in the batch under way
         self.sizes_set: dict[str, int] = {}  # by the same
 
@@ -127,7 +130,7 @@ class ExtendedProtocol:
             raise ProtocolViolation("invalid message format")
         if code == codes.SYNC:
             reader.take_frame()
-            return self._sync()
+            return self.sync()
         if code == codes.FLUSH:
             self._flush(reader.take_frame())
             return True
@@ -254,7 +257,8 @@ class ExtendedProtocol:
         if self.in_batch:
             self.session.send(message)
 
-    def _sync(self) -> bool:
+    def sync(self) -> bool:
+        """Handle a Sync; False if its answer is to come."""
         session = self.session
         self.skips = False
         self.parsed = None

@@ -123,6 +123,7 @@ class Intake:
 
     def _copy_frame(self, code: int) -> bool:
         if code == codes.COPY_DATA:
+            self._session.extended.waits_behind_data = False
             return self._start_stream(forward=True)
         if self.reader.size > _SHORT_BYTES:
             raise ProtocolViolation("invalid message length")
@@ -134,6 +135,7 @@ class Intake:
             self._session.state = State.BATCH if self._session.extended.in_batch else State.BUSY
             return True
         if code in (codes.SYNC, codes.FLUSH):
+            self._session.extended.waits_behind_data = code == codes.SYNC or self._session.extended.waits_behind_data
             return True  # the server would ignore it (manual, "COPY Operations")
         if code == codes.TERMINATE:
             self._session.hang_up(None)

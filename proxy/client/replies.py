@@ -164,6 +164,7 @@ class Replies:
         session = self._session
         session.state = State.COPY_IN
         session.extended.awaits_copy = False
+        session.extended.waits_behind_data = False
 
     def injection_failed(self, fields: ErrorFields) -> ProxyError | None:
         """The context did not come to be, and what the client sent behind it did not run.
@@ -211,6 +212,9 @@ class Replies:
             server.taint = 2
         if session.state == State.COPY_IN:
             session.state = State.BATCH if session.extended.in_batch else State.BUSY
+            if session.extended.in_batch and session.extended.waits_behind_data:
+                session.extended.sync()
+                session.flush()
 
     def internal_ready(self, status: int) -> None:
         """A Query or Sync of the proxy's own was answered."""

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from proxy.wire import frontend
+from proxy.wire import codes, frontend
+from proxy.wire.buffer import frame
 from tests.conftest import NewCluster
 from tests.support.faults import FaultProxy
 from tests.support.postgres import TestCluster
@@ -388,6 +389,20 @@ async def test_requests_may_come_in_pieces_of_any_size(proxy: ProxyUnderTest) ->
                 frontend.SYNC,
             )
             assert rows(frames) == [["42"]]
+
+
+async def test_a_sync_behind_the_data_that_fail_a_copy_is_answered(proxy: ProxyUnderTest) -> None:
+    async with await raw(proxy) as client:
+        client.send(
+            frontend.parse(b"", b"COPY orders (item, amount) FROM STDIN"),
+            frontend.bind(b"", b"", ()),
+            frontend.execute(b""),
+            frontend.SYNC,
+        )
+        await client.until("G")
+        client.send(frontend.SYNC, frame(codes.COPY_DATA, b"item\tno number\n"), frontend.SYNC)
+        assert [answer.code for answer in await client.until_ready()] == [*"EZ"]
+        assert await client.value("SELECT 1") == "1"
 
 
 async def test_a_client_may_vanish_before_it_is_told_to_send_data(

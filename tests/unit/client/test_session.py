@@ -339,6 +339,25 @@ def test_the_rest_of_a_message_goes_to_the_server_that_a_failed_block_keeps(play
     )
 
 
+def test_a_sync_behind_the_data_that_fail_a_copy_is_answered(play: Plays) -> None:
+    """Until then PostgreSQL ignores it, so it is not sent."""
+    data = copy_data(b"x\n")
+    (
+        in_place(play)
+        >> client(parse("", COPY), bind(), execute(), SYNC)
+        << to_server(parse("", COPY), bind(), execute(), SYNC)
+        >> server(PARSED, BOUND, COPY_IN)
+        << to_client(PARSED, BOUND, COPY_IN)
+        >> client(data, SYNC)
+        << to_server(data)
+        >> server(failed("22P02"))
+        << to_server(SYNC)
+        << to_client(failed("22P02"))
+        >> server(ready("E"))
+        << to_client(ready("E"))
+    )
+
+
 def test_stray_copy_messages_are_ignored_outside_a_copy(play: Plays) -> None:
     play() >> client(copy_data(b"x"), COPY_DONE, copy_fail(b"x"), SYNC) << to_client(ready("I"))
 
