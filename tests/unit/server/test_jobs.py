@@ -5,7 +5,7 @@ from __future__ import annotations
 from proxy.server.connection import ServerConnection
 from proxy.server.jobs import Recovery
 from proxy.server.units import BIND, DESCRIBE, DROP, EXECUTE, INJECTED, PARSE, QUERY, SYNC
-from proxy.wire import backend, codes, frontend
+from proxy.wire import backend, codes
 from tests.support.messages import BOUND, COPY_IN, PARSED, failed
 from tests.support.servers import LinkToNowhere, pretended_server
 
