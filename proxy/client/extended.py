@@ -293,11 +293,12 @@ class ExtendedProtocol:
             if single.kind == Kind.NO_BLOCK and session.status == codes.IDLE and not self.in_batch:
                 begin_segment(session, is_alone=True)
                 self._enter_batch()
-            else:
+            elif not self.in_batch:
                 self._follow_client(server)
             return server
         if progress.in_place or progress.status == codes.FAILED:
-            self._follow_client(server)
+            if not self.in_batch:
+                self._follow_client(server)
             return server
         if session.deferred and not self.in_batch and single is not None and single.command in KEEPS_SNAPSHOT_AWAY:
             raise BeginFirst
@@ -307,7 +308,7 @@ class ExtendedProtocol:
     def _follow_client(self, server: ServerPort) -> None:
         """Have the server's session follow the client's before it is asked what it has: that drops its unnamed statement."""
         wanted = self.session.wanted
-        if not self.in_batch and server.followed is not wanted and server.followed != wanted:
+        if server.followed is not wanted and server.followed != wanted:
             self._open(server)
 
     def _look_afresh(self) -> None:
