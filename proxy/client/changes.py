@@ -70,21 +70,16 @@ async def _look_up_and_move(client: ClientConnection, session: Session, pool: Po
     def waits_here() -> bool:
         return not client.is_over and session.state == State.WAITING and client.server_pool is pool
 
-    server = None
     try:
         await client.services.registry.lookup(session.tenant.id)
-        if not waits_here() or _waits_in_place(client, session, pool):
-            return
-        pool.forget(client)
-        server = client.find_server()
     except ProxyError as error:
         if waits_here():
             pool.forget(client)
             client.refused(error)
         return
-    if server is not None:
-        session.granted(server)
-    client.update_reading()
+    if waits_here() and not _waits_in_place(client, session, pool):
+        pool.forget(client)
+        _acquire(client, session)
 
 
 def _acquire_later(client: ClientConnection, session: Session) -> None:
@@ -97,8 +92,16 @@ def _acquire_later(client: ClientConnection, session: Session) -> None:
 async def _look_up_and_acquire(client: ClientConnection, session: Session) -> None:
     try:
         await client.services.registry.lookup(session.tenant.id)
-        if client.is_over or session.state != State.WAITING:
-            return
+    except ProxyError as error:
+        client.refused(error)
+        return
+    if not client.is_over and session.state == State.WAITING:
+        _acquire(client, session)
+
+
+def _acquire(client: ClientConnection, session: Session) -> None:
+    """Have the client that waits get a server where its tenant lives now, or wait for one there, or hear that there is none."""
+    try:
         server = client.find_server()
     except ProxyError as error:
         client.refused(error)

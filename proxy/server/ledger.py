@@ -136,9 +136,8 @@ class Ledger:
         self.lacks_statement = False
         self.override = b""  # what the next error is to be called, which is a consequence of this one
         self.is_mended = False  # what is under way was sent again
-        self.sync_in_doubt = (
-            False  # a COPY has begun whose Sync came with it: PostgreSQL ignores that, if it reads it in time
-        )
+        # A COPY has begun whose Sync came with it: PostgreSQL ignores that, if it reads it in time.
+        self.sync_in_doubt = False
         self.types_told = b""  # the ParameterDescription that the client has got before that
         self._data = b""
         self._pos: i64 = 0

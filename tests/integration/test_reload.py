@@ -8,6 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
@@ -193,6 +194,25 @@ def test_who_waits_for_a_server_is_refused_when_the_tenant_is_suspended(crowded:
             assert isinstance(each.answer, psycopg.errors.CannotConnectNow)
         reload(crowded, with_status("active"))
         assert value(waiter, "SELECT count(*) FROM orders") == 3
+
+
+def test_who_waits_for_a_server_hears_that_nobody_more_may_wait_where_the_tenant_moved(pg18: TestCluster) -> None:
+    few = {"pool": {"size": 1, "max_waiting": 1}}
+    with running_proxy(pg18, few) as proxy, ExitStack() as stack:
+        tenants = ("initech", "initech", "acme", "umbrella")
+        holder, waiter, other_holder, other_waiter = (stack.enter_context(connect(proxy, name)) for name in tenants)
+        for client in (holder, other_holder):
+            client.execute("BEGIN")
+            client.execute("SELECT 1")
+        where = "SELECT current_database()"
+        asking = [Asking(client, where) for client in (waiter, other_waiter)]
+        eventually(lambda: waiting(proxy) == 2)
+        reload(proxy, {"tenants": {"initech": placed_in("saas")}})
+        asking[0].join()
+        assert isinstance(asking[0].answer, psycopg.errors.TooManyConnections)
+        other_holder.execute("COMMIT")
+        asking[1].join()
+        assert asking[1].answer == value(waiter, where) == "saas"
 
 
 def test_who_waits_for_a_server_goes_on_waiting_where_nothing_changed(crowded: ProxyUnderTest) -> None:
