@@ -148,6 +148,14 @@ async def in_a_query_of_its_own(client: RawConnection) -> None:
     await asyncio.sleep(0.1)
 
 
+COPY_BATCH = (
+    frontend.parse(b"", b"COPY orders (item, amount) FROM STDIN"),
+    frontend.bind(b"", b"", ()),
+    frontend.execute(b""),
+    frontend.SYNC,
+)
+
+
 async def in_copy_in(client: RawConnection) -> None:
     client.send(frontend.query(b"COPY orders (item, amount) FROM STDIN"))
     await client.until("G")
@@ -155,12 +163,7 @@ async def in_copy_in(client: RawConnection) -> None:
 
 
 async def in_copy_in_by_the_extended_protocol(client: RawConnection) -> None:
-    client.send(
-        frontend.parse(b"", b"COPY orders (item, amount) FROM STDIN"),
-        frontend.bind(b"", b"", ()),
-        frontend.execute(b""),
-        frontend.SYNC,
-    )
+    client.send(*COPY_BATCH)
     await client.until("G")
     client.send(b"d\0\0\0\x0bjunk\t1\n")
 
@@ -393,12 +396,7 @@ async def test_requests_may_come_in_pieces_of_any_size(proxy: ProxyUnderTest) ->
 
 async def test_a_sync_behind_the_data_that_fail_a_copy_is_answered(proxy: ProxyUnderTest) -> None:
     async with await raw(proxy) as client:
-        client.send(
-            frontend.parse(b"", b"COPY orders (item, amount) FROM STDIN"),
-            frontend.bind(b"", b"", ()),
-            frontend.execute(b""),
-            frontend.SYNC,
-        )
+        client.send(*COPY_BATCH)
         await client.until("G")
         client.send(frontend.SYNC, frame(codes.COPY_DATA, b"item\tno number\n"), frontend.SYNC)
         assert [answer.code for answer in await client.until_ready()] == [*"EZ"]
@@ -413,12 +411,7 @@ async def test_a_client_may_vanish_before_it_is_told_to_send_data(
     client = await raw(proxy)
     await client.query("SELECT 1")
     network.faults.holds_answers_back = True
-    client.send(
-        frontend.parse(b"", b"COPY orders (item, amount) FROM STDIN"),
-        frontend.bind(b"", b"", ()),
-        frontend.execute(b""),
-        frontend.SYNC,
-    )
+    client.send(*COPY_BATCH)
     copying = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY orders%' AND wait_event = 'ClientRead'"
     await asyncio.to_thread(eventually, lambda: proxy.cluster.sql(copying) == [(1,)])
     client.abort()

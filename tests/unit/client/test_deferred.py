@@ -62,6 +62,18 @@ def failed_block(play: Plays) -> Play:
     return book >> client(query("SELECT 1")) << acquire() << tells("53300", ready("E"))
 
 
+def called(play: Plays) -> Play:
+    """A function call does not travel with a BEGIN: that goes ahead by itself."""
+    return (
+        play(INITECH, shared=shared_by_sessions(defers_begin=True))
+        >> client(query("BEGIN"))
+        << to_client(complete("BEGIN"), ready("T"))
+        >> client(function_call(1))
+        << acquire()
+        << to_server(query("BEGIN"))
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "tag"),
     [
@@ -199,17 +211,7 @@ def test_a_setting_that_could_not_be_followed_ends_the_connection(play: Plays, m
 
 def test_a_begin_that_fails_by_itself_ends_the_connection(play: Plays) -> None:
     """It would be tried again and again."""
-    (
-        play(INITECH, shared=shared_by_sessions(defers_begin=True))
-        >> client(query("BEGIN"))
-        << to_client(complete("BEGIN"), ready("T"))
-        >> client(function_call(1))
-        << acquire()
-        << to_server(query("BEGIN"))
-        >> server(failed("53200"), ready("I"))
-        << cancel_now()
-        << hang_up("57P03")
-    )
+    (called(play) >> server(failed("53200"), ready("I")) << cancel_now() << hang_up("57P03"))
 
 
 def test_without_a_server_the_transaction_has_failed_and_can_be_ended(play: Plays) -> None:
@@ -244,12 +246,7 @@ def test_what_is_refused_fails_the_transaction(play: Plays) -> None:
 
 def test_a_function_call_waits_until_it_has_begun(play: Plays) -> None:
     (
-        play(INITECH, shared=shared_by_sessions(defers_begin=True))
-        >> client(query("BEGIN"))
-        << to_client(complete("BEGIN"), ready("T"))
-        >> client(function_call(1))
-        << acquire()
-        << to_server(query("BEGIN"))
+        called(play)
         >> server(complete("BEGIN"), ready("T"))
         << cancel_now()
         << to_server(query(PREFIX.replace("acme", "initech")), function_call(1))
