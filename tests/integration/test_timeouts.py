@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -125,92 +126,86 @@ def test_a_query_that_takes_too_long_is_cancelled_and_the_client_goes_on(
     assert 'gatehouse_client_timeouts_total{timeout="query"}' in proxy.metrics()
 
 
-async def test_a_cancel_that_comes_too_late_does_not_hit_the_clients_next_query_in_the_transaction(
-    pg18: TestCluster,
-) -> None:
+@contextmanager
+def overdue(pg18: TestCluster, size: int) -> Iterator[tuple[ProxyUnderTest, FaultProxy, psycopg.Connection[Any]]]:
+    """A Gatehouse where the user `query` has a second, with so many servers to a pool; the network to its cluster, which can hold a
+    cancel back; and a connection of the superuser's to hold initech's queries up."""
     with FaultProxy(pg18.host, pg18.port) as network:
         extra = {
-            "pool": {"size": 1},
+            "pool": {"size": size},
             "users": {"query": {**SECRET, "query_timeout": "1s"}},
             "timeouts": {"cancel_timeout": "10s"},
             "clusters": {"main": {"hosts": [network.address]}},
         }
         with running_proxy(pg18, extra) as proxy, pg18.connect("tenant_initech") as other:
-            async with await raw(proxy, "query.initech") as client:
-                await client.query("BEGIN")
-                other.execute("SELECT pg_advisory_lock(7)")
-                client.send(frontend.query(b"SELECT pg_advisory_xact_lock(7)"))
-                await asyncio.to_thread(eventually, lambda: running(proxy))
-                before, network.faults.delays_new_ones = network.accepted, True
-                await asyncio.to_thread(eventually, lambda: network.accepted > before)
-                other.execute("SELECT pg_advisory_unlock(7)")
-                first = await client.until_ready()
-                client.send(frontend.query(b"SELECT pg_sleep(0.3)"))
-                for _ in range(20):
-                    assert not running(proxy), "the next query runs, and the cancel is still to come"
-                network.faults.delays_new_ones = False
-                second = await client.until_ready()
-            assert [frame.code for frame in first] == [frame.code for frame in second] == [*"TDCZ"]
-            eventually(lambda: is_at_rest(proxy, "tenant_initech"))
+            yield proxy, network, other
+
+
+async def test_a_cancel_that_comes_too_late_does_not_hit_the_clients_next_query_in_the_transaction(
+    pg18: TestCluster,
+) -> None:
+    with overdue(pg18, size=1) as (proxy, network, other):
+        async with await raw(proxy, "query.initech") as client:
+            await client.query("BEGIN")
+            other.execute("SELECT pg_advisory_lock(7)")
+            client.send(frontend.query(b"SELECT pg_advisory_xact_lock(7)"))
+            await asyncio.to_thread(eventually, lambda: running(proxy))
+            before, network.faults.delays_new_ones = network.accepted, True
+            await asyncio.to_thread(eventually, lambda: network.accepted > before)
+            other.execute("SELECT pg_advisory_unlock(7)")
+            first = await client.until_ready()
+            client.send(frontend.query(b"SELECT pg_sleep(0.3)"))
+            for _ in range(20):
+                assert not running(proxy), "the next query runs, and the cancel is still to come"
+            network.faults.delays_new_ones = False
+            second = await client.until_ready()
+        assert [frame.code for frame in first] == [frame.code for frame in second] == [*"TDCZ"]
+        eventually(lambda: is_at_rest(proxy, "tenant_initech"))
 
 
 @pytest.mark.parametrize("begins", ["BEGIN", "SELECT 1"])
 async def test_a_cancel_that_comes_too_late_does_not_hit_what_the_client_has_asked_already(
     pg18: TestCluster, begins: str
 ) -> None:
-    with FaultProxy(pg18.host, pg18.port) as network:
-        extra = {
-            "pool": {"size": 2},
-            "users": {"query": {**SECRET, "query_timeout": "1s"}},
-            "timeouts": {"cancel_timeout": "10s"},
-            "clusters": {"main": {"hosts": [network.address]}},
-        }
-        with running_proxy(pg18, extra) as proxy, pg18.connect("tenant_initech") as other:
-            async with await raw(proxy, "query.initech") as client:
-                await client.query(begins)
-                other.execute("SELECT pg_advisory_lock(7)")
-                client.send(frontend.query(b"SELECT pg_advisory_xact_lock(7)"), frontend.query(b"SELECT pg_sleep(0.3)"))
-                await asyncio.to_thread(eventually, lambda: running(proxy))
-                before, network.faults.delays_new_ones = network.accepted, True
-                await asyncio.to_thread(eventually, lambda: network.accepted > before)
-                other.execute("SELECT pg_advisory_unlock(7)")
-                first = await client.until_ready()
-                if begins == "BEGIN":
-                    for _ in range(20):
-                        assert not running(proxy), "the next query runs, and the cancel is still to come"
-                network.faults.delays_new_ones = False
-                second = await client.until_ready()
-            assert [frame.code for frame in first] == [frame.code for frame in second] == [*"TDCZ"]
-            eventually(lambda: is_at_rest(proxy, "tenant_initech"))
+    with overdue(pg18, size=2) as (proxy, network, other):
+        async with await raw(proxy, "query.initech") as client:
+            await client.query(begins)
+            other.execute("SELECT pg_advisory_lock(7)")
+            client.send(frontend.query(b"SELECT pg_advisory_xact_lock(7)"), frontend.query(b"SELECT pg_sleep(0.3)"))
+            await asyncio.to_thread(eventually, lambda: running(proxy))
+            before, network.faults.delays_new_ones = network.accepted, True
+            await asyncio.to_thread(eventually, lambda: network.accepted > before)
+            other.execute("SELECT pg_advisory_unlock(7)")
+            first = await client.until_ready()
+            if begins == "BEGIN":
+                for _ in range(20):
+                    assert not running(proxy), "the next query runs, and the cancel is still to come"
+            network.faults.delays_new_ones = False
+            second = await client.until_ready()
+        assert [frame.code for frame in first] == [frame.code for frame in second] == [*"TDCZ"]
+        eventually(lambda: is_at_rest(proxy, "tenant_initech"))
 
 
 async def test_a_cancel_that_comes_too_late_leaves_no_client_without_its_answer(pg18: TestCluster) -> None:
     """It was meant for what Gatehouse asks before a statement is bound where it was not prepared."""
-    with FaultProxy(pg18.host, pg18.port) as network:
-        extra = {
-            "pool": {"size": 1},
-            "users": {"query": {**SECRET, "query_timeout": "1s"}},
-            "timeouts": {"cancel_timeout": "10s"},
-            "clusters": {"main": {"hosts": [network.address]}},
-        }
-        bind = frontend.bind(b"", b"s", ()) + frontend.execute(b"") + frontend.SYNC
-        with running_proxy(pg18, extra) as proxy, pg18.connect("tenant_initech") as other:
-            async with await raw(proxy, "query.initech") as client:
-                await client.ask(
-                    frontend.parse(b"s", b"SELECT count(*) FROM orders"), frontend.describe(b"S", b"s"), frontend.SYNC
-                )
-                proxy.cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gatehouse'")
-                await asyncio.to_thread(eventually, lambda: pool_of(proxy, "tenant_initech").sv_idle == 0)
-                other.execute("BEGIN; LOCK TABLE orders")
-                client.send(bind)
-                await asyncio.to_thread(eventually, lambda: running(proxy))
-                before, network.faults.delays_new_ones = network.accepted, True
-                await asyncio.to_thread(eventually, lambda: network.accepted > before)
-                other.execute("ROLLBACK")
-                await asyncio.to_thread(eventually, lambda: not running(proxy))
-                network.faults.delays_new_ones = False
-                assert [frame.code for frame in await client.until_ready()] == [*"2DCZ"]
-            eventually(lambda: is_at_rest(proxy, "tenant_initech"))
+    bind = frontend.bind(b"", b"s", ()) + frontend.execute(b"") + frontend.SYNC
+    with overdue(pg18, size=1) as (proxy, network, other):
+        async with await raw(proxy, "query.initech") as client:
+            await client.ask(
+                frontend.parse(b"s", b"SELECT count(*) FROM orders"), frontend.describe(b"S", b"s"), frontend.SYNC
+            )
+            proxy.cluster.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'gatehouse'")
+            await asyncio.to_thread(eventually, lambda: pool_of(proxy, "tenant_initech").sv_idle == 0)
+            other.execute("BEGIN; LOCK TABLE orders")
+            client.send(bind)
+            await asyncio.to_thread(eventually, lambda: running(proxy))
+            before, network.faults.delays_new_ones = network.accepted, True
+            await asyncio.to_thread(eventually, lambda: network.accepted > before)
+            other.execute("ROLLBACK")
+            await asyncio.to_thread(eventually, lambda: not running(proxy))
+            network.faults.delays_new_ones = False
+            assert [frame.code for frame in await client.until_ready()] == [*"2DCZ"]
+        eventually(lambda: is_at_rest(proxy, "tenant_initech"))
 
 
 async def test_what_ended_a_query_of_one_client_is_not_said_of_the_next_ones(pg18: TestCluster) -> None:
